@@ -1,0 +1,1 @@
+"""Keys, identifiers, roles and certificates as values: pure, no I/O, no clock, no token."""
