@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 # SubjectPublicKeyInfo of an uncompressed P-256 point is this prefix followed by 04 and X and Y (RFC 5480, sections 2.1.1 and 2.2).
-_P256_SPKI_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_P256_SPKI_PREFIX = bytes.fromhex(
+    "3059301306072a8648ce3d020106082a8648ce3d030107034200"
+)
 _POINT_SIZE_BYTES = 64
 
 
@@ -45,7 +47,9 @@ class Signature:
 
     def __post_init__(self) -> None:
         if len(self.value) != 64:
-            raise ValueError(f"a raw P-256 signature has 64 bytes, not {len(self.value)}")
+            raise ValueError(
+                f"a raw P-256 signature has 64 bytes, not {len(self.value)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
