@@ -34,8 +34,8 @@ class ObservedObject:
 
     A boolean is None when the module does not have the attribute or does not give it. `usages` are the flags of
     `KeyUsage` that are true; `other_usages` the remaining true CKA_ usage flags by their lower-case name without CKA_
-    ("verify", "sign-recover", "verify-recover"). `public_point` is X and Y, 64 bytes, of a P-256 public key or certificate.
-    `algorithm` is None for any algorithm that is not ours.
+    ("verify", "sign-recover", "verify-recover"). `public_point` is X and Y, 64 bytes, of a P-256 public key object or
+    certificate, else None. `algorithm` is None for any algorithm that is not ours.
     """
 
     object_class: ObjectClass
@@ -166,14 +166,10 @@ def audit_objects(
 
 def _finding(rule_id: str, subject: str, detail: str = "") -> AuditFinding:
     severity, text = AUDIT_RULES[rule_id]
-    return AuditFinding(
-        rule_id, severity, subject, f"{text}: {detail}" if detail else text
-    )
+    return AuditFinding(rule_id, severity, subject, f"{text}: {detail}" if detail else text)
 
 
-def _audit_one(
-    item: ObservedObject, known: ExpectedKey | None
-) -> Iterator[AuditFinding]:
+def _audit_one(item: ObservedObject, known: ExpectedKey | None) -> Iterator[AuditFinding]:
     """The rules that look at one object by itself."""
     label_spec = _spec_of_label(item.label)
     if label_spec is None:
@@ -185,19 +181,10 @@ def _audit_one(
             yield from _audit_usages(item, spec.usages, frozenset())
     if item.object_class is ObjectClass.PUBLIC_KEY and spec is not None:
         yield from _audit_usages(item, frozenset(), frozenset({"verify"}))
-    if (
-        spec is not None
-        and item.object_class is not ObjectClass.OTHER
-        and item.algorithm is not spec.algorithm
-    ):
+    if spec is not None and item.object_class is not ObjectClass.OTHER and item.algorithm is not spec.algorithm:
         yield _finding("KA-20", item.name, f"expected {spec.algorithm.value}")
-    if (
-        item.public_point is not None
-        and item.cka_id != PublicKey(item.public_point).cka_id
-    ):
-        yield _finding(
-            "KA-12", item.name, f"expected {PublicKey(item.public_point).cka_id.hex()}"
-        )
+    if item.public_point is not None and item.cka_id != PublicKey(item.public_point).cka_id:
+        yield _finding("KA-12", item.name, f"expected {PublicKey(item.public_point).cka_id.hex()}")
 
 
 def _spec_of_label(label: str) -> KeySpec | None:
@@ -238,22 +225,12 @@ def _duplicates(observed: Sequence[ObservedObject]) -> Iterator[AuditFinding]:
 
 
 def _unpaired(observed: Sequence[ObservedObject]) -> Iterator[AuditFinding]:
-    private_ids = {
-        item.cka_id for item in observed if item.object_class is ObjectClass.PRIVATE_KEY
-    }
-    public_ids = {
-        item.cka_id for item in observed if item.object_class is ObjectClass.PUBLIC_KEY
-    }
+    private_ids = {item.cka_id for item in observed if item.object_class is ObjectClass.PRIVATE_KEY}
+    public_ids = {item.cka_id for item in observed if item.object_class is ObjectClass.PUBLIC_KEY}
     for item in observed:
-        if (
-            item.object_class is ObjectClass.PRIVATE_KEY
-            and item.cka_id not in public_ids
-        ):
+        if item.object_class is ObjectClass.PRIVATE_KEY and item.cka_id not in public_ids:
             yield _finding("KA-13", item.name)
-        if (
-            item.object_class is ObjectClass.PUBLIC_KEY
-            and item.cka_id not in private_ids
-        ):
+        if item.object_class is ObjectClass.PUBLIC_KEY and item.cka_id not in private_ids:
             yield _finding("KA-14", item.name)
 
 
@@ -266,9 +243,7 @@ def _against_store(
             yield _finding("KA-15", item.name)
         elif item.label != labels_in_store[item.cka_id]:
             yield _finding("KA-23", item.name, repr(labels_in_store[item.cka_id]))
-    key_ids_on_token = {
-        item.cka_id for item in observed if item.object_class in _KEY_CLASSES
-    }
+    key_ids_on_token = {item.cka_id for item in observed if item.object_class in _KEY_CLASSES}
     for key in expected:
         subject = f"key {key.label!r} (id {key.cka_id.hex()})"
         if key.cka_id not in key_ids_on_token:

@@ -1,4 +1,4 @@
-"""What a key of each role must be on its token, and what it is called there: data, read by generation and by the audit."""
+"""What a key of each role must be on its token, and its label there: data, read by generation and by the audit."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ _SIGN = frozenset({KeyUsage.SIGN})
 _WRAP_AND_UNWRAP = frozenset({KeyUsage.WRAP, KeyUsage.UNWRAP})
 
 
-def _spec(
-    role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256
-) -> KeySpec:
+def _spec(role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256) -> KeySpec:
     """No key of any role may leave its token, change its attributes or be copied: there is no parameter for it."""
     return KeySpec(
         role=role,
@@ -116,13 +114,11 @@ def key_label(spec: KeySpec, product: str | None, sequence: int) -> str:
     """
     if product is not None and not _is_product_slug(product):
         raise ConfigurationError(
-            f"product {product!r} cannot be used in a key label: use 1 to {MAX_PRODUCT_SLUG_LENGTH} lower-case letters, "
-            "digits and inner hyphens"
+            f"product {product!r} cannot be used in a key label: "
+            f"use 1 to {MAX_PRODUCT_SLUG_LENGTH} lower-case letters, digits and inner hyphens"
         )
     if not 1 <= sequence <= MAX_SEQUENCE:
-        raise ConfigurationError(
-            f"key sequence number {sequence} is out of range: use 1 to {MAX_SEQUENCE}"
-        )
+        raise ConfigurationError(f"key sequence number {sequence} is out of range: use 1 to {MAX_SEQUENCE}")
     return f"{spec.label_prefix}:{product or _NO_PRODUCT}:{sequence:04d}"
 
 
@@ -133,29 +129,16 @@ def parse_key_label(label: str) -> LabelParts:
     """
     fields = label.split(":")
     if len(fields) != 4 or fields[0] != LABEL_SCHEME:
-        raise ConfigurationError(
-            f"{label!r} is not a key label: expected {LABEL_SCHEME}:<role>:<product or ->:<NNNN>"
-        )
+        raise ConfigurationError(f"{label!r} is not a key label: expected {LABEL_SCHEME}:<role>:<product or ->:<NNNN>")
     _, role_name, product, sequence = fields
     if role_name not in {role.value for role in Role}:
-        raise ConfigurationError(
-            f"{label!r} is not a key label: there is no role {role_name!r}"
-        )
+        raise ConfigurationError(f"{label!r} is not a key label: there is no role {role_name!r}")
     if product != _NO_PRODUCT and not _is_product_slug(product):
-        raise ConfigurationError(
-            f"{label!r} is not a key label: {product!r} is not a product slug"
-        )
+        raise ConfigurationError(f"{label!r} is not a key label: {product!r} is not a product slug")
     if not _SEQUENCE.fullmatch(sequence) or int(sequence) == 0:
-        raise ConfigurationError(
-            f"{label!r} is not a key label: {sequence!r} is not a sequence number 0001 to 9999"
-        )
-    return LabelParts(
-        Role(role_name), None if product == _NO_PRODUCT else product, int(sequence)
-    )
+        raise ConfigurationError(f"{label!r} is not a key label: {sequence!r} is not a sequence number 0001 to 9999")
+    return LabelParts(Role(role_name), None if product == _NO_PRODUCT else product, int(sequence))
 
 
 def _is_product_slug(text: str) -> bool:
-    return (
-        len(text) <= MAX_PRODUCT_SLUG_LENGTH
-        and _PRODUCT_SLUG.fullmatch(text) is not None
-    )
+    return len(text) <= MAX_PRODUCT_SLUG_LENGTH and _PRODUCT_SLUG.fullmatch(text) is not None

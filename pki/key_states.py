@@ -76,13 +76,9 @@ def may_sign(
     """
     _require_time_zone(now, not_before, not_after)
     if state is not KeyState.ACTIVE:
-        return KeyDecision(
-            False, "KS-02", f"the key is {state}; only an active key signs"
-        )
+        return KeyDecision(False, "KS-02", f"the key is {state}; only an active key signs")
     if not_before is None or not_after is None:
-        return KeyDecision(
-            False, "KS-03", "the key has no recorded time window; activate it with one"
-        )
+        return KeyDecision(False, "KS-03", "the key has no recorded time window; activate it with one")
     if now < not_before:
         return KeyDecision(
             False,

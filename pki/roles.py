@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoleFacts:
-    """What a role means. `device_role_number` is its number in trust bundles; None where the device never sees the role."""
+    """What a role means. `device_role_number` is its number in trust bundles; None where a device never sees it."""
 
     role: Role
     device_role_number: int | None
@@ -35,68 +35,24 @@ class RoleFacts:
 
 
 _FACTS = (
-    RoleFacts(
-        Role.ROOT,
-        None,
-        "trust-bundle root: on three separate tokens, two of three sign each trust bundle",
-    ),
+    RoleFacts(Role.ROOT, None, "trust-bundle root: on three separate tokens, two of three sign each trust bundle"),
     RoleFacts(Role.APPLICATION_RELEASE, 1, "signs the heads of application packages"),
-    RoleFacts(
-        Role.BOOTLOADER_RELEASE,
-        5,
-        "signs the heads of bootloader packages, two of the three built in for life",
-    ),
-    RoleFacts(
-        Role.PRODUCTION,
-        2,
-        "signs work orders and factory tests, which let a locked device leave production",
-    ),
-    RoleFacts(
-        Role.GRANT,
-        3,
-        "signs batches of grants: which device may install and decrypt which package",
-    ),
-    RoleFacts(
-        Role.SERVICE, 4, "signs return for repair, decommissioning and re-provisioning"
-    ),
-    RoleFacts(
-        Role.ROOT_CA,
-        None,
-        "X.509 root CA: issues CA certificates and its CRL, nothing else",
-    ),
-    RoleFacts(
-        Role.PRODUCTION_CA,
-        None,
-        "X.509 issuing CA: device identities, code-signing certificates and its CRL",
-    ),
-    RoleFacts(
-        Role.CODE_SIGNING,
-        None,
-        "signs files for hosts, under an X.509 code-signing certificate",
-    ),
-    RoleFacts(
-        Role.COMPAT,
-        None,
-        "signs the MCUboot trailer for stock tools; has no authority on any device",
-    ),
+    RoleFacts(Role.BOOTLOADER_RELEASE, 5, "signs the heads of bootloader packages, two of the three built in for life"),
+    RoleFacts(Role.PRODUCTION, 2, "signs work orders and factory tests, which let a locked device leave production"),
+    RoleFacts(Role.GRANT, 3, "signs batches of grants: which device may install and decrypt which package"),
+    RoleFacts(Role.SERVICE, 4, "signs return for repair, decommissioning and re-provisioning"),
+    RoleFacts(Role.ROOT_CA, None, "X.509 root CA: issues CA certificates and its CRL, nothing else"),
+    RoleFacts(Role.PRODUCTION_CA, None, "X.509 issuing CA: device identities, code-signing certificates and its CRL"),
+    RoleFacts(Role.CODE_SIGNING, None, "signs files for hosts, under an X.509 code-signing certificate"),
+    RoleFacts(Role.COMPAT, None, "signs the MCUboot trailer for stock tools; has no authority on any device"),
     RoleFacts(Role.LOG, None, "signs checkpoints of the audit log"),
-    RoleFacts(
-        Role.PACKAGE_WRAP,
-        None,
-        "AES key that keeps the content keys of prepared packages wrapped at rest",
-    ),
+    RoleFacts(Role.PACKAGE_WRAP, None, "AES key that keeps the content keys of prepared packages wrapped at rest"),
 )
 
-ROLES: Mapping[Role, RoleFacts] = MappingProxyType(
-    {facts.role: facts for facts in _FACTS}
-)
+ROLES: Mapping[Role, RoleFacts] = MappingProxyType({facts.role: facts for facts in _FACTS})
 """Every role, in the order in which people expect to read them."""
 
 DEVICE_ROLES: Mapping[int, Role] = MappingProxyType(
-    {
-        facts.device_role_number: facts.role
-        for facts in _FACTS
-        if facts.device_role_number is not None
-    }
+    {facts.device_role_number: facts.role for facts in _FACTS if facts.device_role_number is not None}
 )
 """Role number in a trust bundle -> role. Numbers are extend-only: a number is never used again for another role."""

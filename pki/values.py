@@ -6,10 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
-# SubjectPublicKeyInfo of an uncompressed P-256 point is this prefix followed by 04 and X and Y (RFC 5480, sections 2.1.1 and 2.2).
-_P256_SPKI_PREFIX = bytes.fromhex(
-    "3059301306072a8648ce3d020106082a8648ce3d030107034200"
-)
+# SubjectPublicKeyInfo of an uncompressed P-256 point: this prefix, then 04, X and Y (RFC 5480, sections 2.1.1 and 2.2).
+_P256_SPKI_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _POINT_SIZE_BYTES = 64
 
 
@@ -47,14 +45,12 @@ class Signature:
 
     def __post_init__(self) -> None:
         if len(self.value) != 64:
-            raise ValueError(
-                f"a raw P-256 signature has 64 bytes, not {len(self.value)}"
-            )
+            raise ValueError(f"a raw P-256 signature has 64 bytes, not {len(self.value)}")
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A P-256 public key as its affine point: X and Y, big-endian, 32 bytes each (SEC 1, section 2.3.3, without the 04)."""
+    """A P-256 public key as its affine point: X and Y, big-endian, 32 bytes each (SEC 1, 2.3.3, without the 04)."""
 
     point: bytes
 
@@ -64,7 +60,7 @@ class PublicKey:
 
     @classmethod
     def from_spki(cls, der: bytes) -> PublicKey:
-        """Take the point out of a DER SubjectPublicKeyInfo; raises ValueError for anything but an uncompressed P-256 key."""
+        """Take the point out of a DER SubjectPublicKeyInfo; ValueError for anything but an uncompressed P-256 key."""
         prefix = _P256_SPKI_PREFIX + b"\x04"
         if not der.startswith(prefix) or len(der) != len(prefix) + _POINT_SIZE_BYTES:
             raise ValueError("not a SubjectPublicKeyInfo of an uncompressed P-256 key")
