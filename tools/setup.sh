@@ -39,7 +39,7 @@ install_debian_packages() {
     for package in "${DEBIAN_PACKAGES[@]}"; do
         package_is_installed "$package" || missing+=("$package")
     done
-    [[ -n "$(find_python)" ]] || missing+=(python3 python3-venv)
+    [[ -x .venv/bin/python || -n "$(find_python)" ]] || missing+=(python3 python3-venv)
     ((${#missing[@]})) || return 0
     ((EUID == 0)) || fail "these Debian packages are missing; as root, run: apt-get install --no-install-recommends ${missing[*]}"
     say "installing Debian packages: ${missing[*]}"
@@ -50,12 +50,15 @@ install_debian_packages() {
 }
 
 # Arguments: the environment's folder, then the files that decide its contents. True if it was finished from exactly these.
-stamp_of() { { pwd; "$python" --version; cat -- "$@"; } | sha256sum | cut -d' ' -f1; }
+stamp_of() { { pwd; cat -- "$@"; } | sha256sum | cut -d' ' -f1; }
 is_current() { [[ -x "$1/bin/python" && "$(cat "$1/.strongroom-stamp" 2>/dev/null)" == "$(stamp_of "${@:2}")" ]]; }
 
 # Arguments: the environment's folder, its hashed lock. Only wheels, so that no package runs code while it is installed.
 # The environment is kept when only the lock changed: others may be using it.
 make_environment() {
+    local python
+    python="$(find_python)"
+    [[ -n "$python" ]] || fail "no Python 3.11 or newer with the venv module; on Debian run as root: apt-get install python3 python3-venv"
     rm -f "$1/.strongroom-stamp"
     "$1/bin/python" -c 'import sys, pip; sys.exit(sys.prefix != sys.argv[1])' "$PWD/$1" 2>/dev/null || "$python" -m venv --clear "$1"
     "$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input --only-binary :all: --require-hashes -r "$2" \
@@ -81,7 +84,5 @@ mkdir -p build
 exec 9>build/setup.lock
 flock 9
 install_debian_packages
-python="$(find_python)"
-[[ -n "$python" ]] || fail "no Python 3.11 or newer with the venv module; on Debian run as root: apt-get install python3 python3-venv"
 make_main_environment
 make_imgtool_environment
