@@ -13,10 +13,10 @@ demo: setup ## The whole thread from nothing: tokens, keys, packages, a device t
 	@$(PYTHON) demo/run.py
 
 test: setup ## All tests except the long power-cut campaign
-	@$(PYTHON) -m pytest -q -n 2 --dist worksteal -m "not campaign" tests
+	@$(PYTHON) -m pytest -n 2 --dist worksteal -m "not campaign" tests
 
 campaign: setup ## The long tests: every power cut, at full count
-	@$(PYTHON) -m pytest -q -n 2 --dist worksteal -m campaign tests
+	@$(PYTHON) -m pytest -n 2 --dist worksteal -m campaign --hypothesis-profile=campaign tests
 
 bench: setup ## Measure the figures; prints a table and writes build/bench.json
 	@$(PYTHON) -m bench.run

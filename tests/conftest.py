@@ -1,0 +1,15 @@
+"""What every test folder shares: the hypothesis profiles. Fixtures live beside the tests that need them."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# `make test` gives the same result twice: examples derive from the test itself. Random exploration is the campaign's.
+# Deadlines are off, and slow generation is tolerated, because a shared two-core machine stalls at times.
+settings.register_profile(
+    "default", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "campaign", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")
