@@ -20,7 +20,7 @@ done
 step "ruff check" "$bin/ruff" check --quiet .
 step "ruff format" "$bin/ruff" format --quiet --check .
 step "mypy --strict" "$bin/mypy" --strict "${folders[@]}"
-step "import-linter" "$bin/lint-imports"
+step "import-linter" "$bin/lint-imports" --no-logo
 step "locks" "$bin/python" -m tools.check_locks
 step "texts" "$bin/python" -m tools.check_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,53 @@ def test_bootloader_and_host_never_import_each_other_below_the_command_line(proj
     below = rooms() - {"cli", "bootloader"}
     assert {("bootloader", room) for room in below | {"cli"}} <= forbidden
     assert {(room, "bootloader") for room in below} <= forbidden
+
+
+@pytest.fixture
+def model_house(project: dict[str, Any], tmp_path: Path) -> Path:
+    """Empty rooms under the real layer contracts."""
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(pyproject[pyproject.index("[tool.importlinter]") :])
+    for room in project["tool"]["importlinter"]["root_packages"]:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").touch()
+    return tmp_path
+
+
+def lint_imports(house: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    # The model's rooms must be found before the installed ones.
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(house), "LC_ALL": "C.UTF-8"}
+    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_layer_check_passes_what_is_allowed(model_house: Path) -> None:
+    (model_house / "cli" / "__init__.py").write_text("import signer, pki, bootloader, typer\n")
+    (model_house / "signer" / "__init__.py").write_text("import pki, pkcs11, sqlalchemy\n")
+    (model_house / "pki" / "__init__.py").write_text("import cryptography\n")
+    result = lint_imports(model_house)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "imported"),
+    [
+        ("pki", "signer"),
+        ("signer", "cli"),
+        ("bootloader", "pki"),
+        ("bootloader", "signer"),
+        ("signer", "bootloader"),
+        ("pki", "bootloader"),
+        ("pki", "pkcs11"),
+        ("bootloader", "subprocess"),
+        ("signer", "typer"),
+    ],
+)
+def test_the_layer_check_catches(room: str, imported: str, model_house: Path) -> None:
+    (model_house / room / "__init__.py").write_text(f"import {imported}\n")
+    result = lint_imports(model_house)
+    assert result.returncode == 1
+    assert f"{room} -> {imported}" in result.stdout
 
 
 # Commands
