@@ -1,0 +1,93 @@
+"""`strongroom`: parse the command line, run one command, turn errors into one clear line and a documented exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import click
+import typer
+
+from cli.exit_codes import ExitCode, exit_code_of
+from cli.lazy_group import LazyGroup
+from pki.errors import StrongroomError
+
+
+class _Strongroom(LazyGroup):
+    COMMANDS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "init": ("cli.commands.init", "Make a new authority repository."),
+        "doctor": ("cli.commands.doctor", "Check an authority repository, its files, tokens and keys."),
+        "product": ("cli.commands.product", "Add and list products."),
+        "token": ("cli.commands.token", "Initialise, list and look into PKCS#11 tokens."),
+        "key": ("cli.commands.key", "Generate, list, audit and retire keys."),
+        "cert": ("cli.commands.cert", "Issue and verify X.509 certificates."),
+        "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
+        "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
+        "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
+    }
+
+
+app = typer.Typer(
+    cls=_Strongroom,
+    name="strongroom",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(epilog="Example: strongroom package build --help")
+def _strongroom(
+    context: typer.Context,
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            help="The authority repository; by default the one around this folder.", envvar="STRONGROOM_AUTHORITY"
+        ),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="The site whose tokens are used; by default the authority's.")
+    ] = None,
+) -> None:
+    """HSM-backed keys and signed, encrypted firmware packages for microcontrollers."""
+    context.obj = {"authority": authority, "site": site}
+
+
+def main() -> None:
+    """Entry point of the console script: never a traceback, always a documented exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="strongroom", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return _fail("stopped; nothing more was done", ExitCode.USAGE)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return ExitCode.USAGE
+    except StrongroomError as error:
+        return _fail(str(error), exit_code_of(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 - the last resort: a traceback could show a secret held by a frame
+        return _fail(f"internal error, please report it: {type(error).__name__}: {error}", ExitCode.INTERNAL)
+    return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _fail(message: str, code: ExitCode) -> ExitCode:
+    line = " ".join(message.split())
+    sys.stderr.write(f"error: {line}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The authority repository: the reviewed files that say which products, sites, tokens and people there are."""
