@@ -60,16 +60,24 @@ def certificate_public_key(certificate: x509.Certificate) -> PublicKey:
     """The certified key; FormatError unless it is written as an uncompressed P-256 point that is on the curve."""
     from asn1crypto.x509 import Certificate
 
-    raw = Certificate.load(certificate.public_bytes(Encoding.DER), strict=True)
-    return _public_key(raw["tbs_certificate"]["subject_public_key_info"].dump(), certificate)
+    def read_spki() -> bytes:
+        raw = Certificate.load(certificate.public_bytes(Encoding.DER), strict=True)
+        spki: bytes = raw["tbs_certificate"]["subject_public_key_info"].dump()
+        return spki
+
+    return _public_key(read_spki, certificate)
 
 
 def request_public_key(request: x509.CertificateSigningRequest) -> PublicKey:
     """The key in a request; FormatError unless it is written as an uncompressed P-256 point that is on the curve."""
     from asn1crypto.csr import CertificationRequest
 
-    raw = CertificationRequest.load(request.public_bytes(Encoding.DER), strict=True)
-    return _public_key(raw["certification_request_info"]["subject_pk_info"].dump(), request)
+    def read_spki() -> bytes:
+        raw = CertificationRequest.load(request.public_bytes(Encoding.DER), strict=True)
+        spki: bytes = raw["certification_request_info"]["subject_pk_info"].dump()
+        return spki
+
+    return _public_key(read_spki, request)
 
 
 def extension_value(
@@ -100,10 +108,10 @@ def is_ecdsa_with_sha256(item: x509.Certificate | x509.CertificateRevocationList
     return bool(signed.dump() == beside.dump() == ECDSA_WITH_SHA256_DER)
 
 
-def _public_key(spki: bytes, item: x509.Certificate | x509.CertificateSigningRequest) -> PublicKey:
+def _public_key(read_spki: Callable[[], bytes], item: x509.Certificate | x509.CertificateSigningRequest) -> PublicKey:
     try:
         # The raw bytes tell a compressed point from an uncompressed one; loading finds a point off the curve.
-        public_key = PublicKey.from_spki(spki)
+        public_key = PublicKey.from_spki(read_spki())
         item.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FormatError("subjectPublicKeyInfo", 0, str(error)) from None
