@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,15 @@ def test_files_are_found_without_git(tmp_path: Path) -> None:
 def test_every_room_is_shipped_and_under_the_layer_check(project: dict[str, Any]) -> None:
     assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == rooms()
     assert set(project["tool"]["importlinter"]["root_packages"]) == rooms()
+
+
+def test_the_wheel_carries_every_file_of_every_room(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert shipped == {name for name in check_text.project_files(ROOT) if name.partition("/")[0] in rooms()}
 
 
 def test_the_layers_are_those_of_the_architecture(project: dict[str, Any]) -> None:
