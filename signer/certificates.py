@@ -1,7 +1,7 @@
 """Issuing X.509 with keys in tokens: the one place where a token's key meets the builders of `pki`.
 
-A key acts only in its role: CA keys issue, and only keys of the X.509 world (docs/spec/key-roles.md) sign requests. A key
-that a device accepts never signs an X.509 structure, because those carry no context string.
+A key acts only in its role (docs/spec/key-roles.md): CA keys issue, CA and code-signing keys sign requests. A key that
+a device accepts never signs an X.509 structure, because those carry no context string.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pki.x509_requests import make_request, require_same_name, verify_request
 from pki.x509_signing_key import Signer
 
 REQUEST_ROLES = frozenset({Role.PRODUCTION_CA, Role.CODE_SIGNING})
-"""Roles whose keys may sign a certification request: exactly those that a certificate of ours is issued to on request."""
+"""Roles whose keys may sign a certification request: those that a certificate of ours is issued to on request."""
 
 
 class CertificateKey(Protocol):
