@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 
 from pki.errors import FormatError
 from pki.values import PublicKey
@@ -123,7 +125,7 @@ def _parse(der: bytes, what: str, max_size_bytes: int, load: Callable[[bytes], _
     if not 0 < len(der) <= max_size_bytes:
         raise FormatError(what, 0, f"{len(der)} bytes; expected 1 to {max_size_bytes}")
     try:
-        item = load(der)
+        item = _load_without_tolerance(der, load)
         for extension in item.extensions:
             _ = extension.value
         if isinstance(item, x509.CertificateRevocationList):
@@ -139,6 +141,16 @@ def _parse(der: bytes, what: str, max_size_bytes: int, load: Callable[[bytes], _
     if item.public_bytes(Encoding.DER) != der:
         raise FormatError(what, 0, "not DER")
     return item
+
+
+def _load_without_tolerance(der: bytes, load: Callable[[bytes], _Item]) -> _Item:
+    """What `cryptography` warns of and still loads (serial numbers below 1, for one) is refused: ValueError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        try:
+            return load(der)
+        except CryptographyDeprecationWarning as warning:
+            raise ValueError(str(warning)) from None
 
 
 def _one_of_file(data: bytes, what: str, max_size_bytes: int, load_pem: Callable[[bytes], _Item]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from asn1crypto import core
 from asn1crypto.crl import CertificateList
-from asn1crypto.x509 import Certificate, Extension
+from asn1crypto.x509 import Certificate
 
 from pki.values import Digest
 from pki.x509_certificates import CertificatePlan, issue_certificate, issue_root_certificate
@@ -128,7 +128,9 @@ def set_extension(extensions: Any, oid: str, value: core.Asn1Value | bytes, crit
     found = [index for index, extension in enumerate(extensions) if extension["extn_id"].dotted == oid]
     if critical is None:
         critical = bool(extensions[found[0]]["critical"].native) if found else False
-    new = Extension({"extn_id": oid, "critical": critical, "extn_value": core.ParsableOctetString(der)})
+    new = type(extensions)._child_spec(
+        {"extn_id": oid, "critical": critical, "extn_value": core.ParsableOctetString(der)}
+    )
     if found:
         extensions[found[0]] = new
     else:
@@ -172,7 +174,9 @@ def openssl_accepts(
         "-attime",
         str(int(at.timestamp())),
     ]
-    arguments += ["-CAfile", folder / "anchor.pem", "-untrusted", folder / "untrusted.pem"]
+    arguments += ["-CAfile", folder / "anchor.pem"]
+    if intermediates:
+        arguments += ["-untrusted", folder / "untrusted.pem"]
     if crls is not None:
         (folder / "crls.pem").write_bytes(b"".join(pem(crl, "X509 CRL") for crl in crls))
         arguments += ["-crl_check_all", "-CRLfile", folder / "crls.pem"]
