@@ -1,0 +1,261 @@
+"""What commands share: authority repository, site, clock, tokens and keys. They are opened here and nowhere else.
+
+Nothing heavy is imported before it is needed: `package build` starts through this module.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+from pki.errors import ConfigurationError, PolicyViolation
+from signer.authority.development_material import refuse_fake_path, refuse_known_test_key
+from signer.authority.repository import AUTHORITY_FILE, AuthorityRepository, locate
+
+if TYPE_CHECKING:
+    from pki.roles import Role
+    from signer.authority.model import KeyConfig, PinConfig, Site, TokenConfig
+    from signer.store.key_store import KeyStore
+    from signer.store.signing_gate import ContentKeyLedger, SigningPermit
+    from signer.store.values import Change
+    from signer.tokens.key_handle import KeyHandle
+    from signer.tokens.pin_sources import PinSource
+    from signer.tokens.pkcs11_uri import Pkcs11Uri
+    from signer.tokens.session import Session
+    from signer.tokens.values import ModuleConfig
+
+
+def now() -> datetime:
+    """The time in UTC: the only clock that commands read."""
+    return datetime.now(UTC)
+
+
+def repository_of(context: typer.Context) -> AuthorityRepository:
+    """The authority repository that --authority names, else the one around the working folder.
+
+    Raises ConfigurationError, with what to do, if there is none.
+    """
+    given: Path | None = (context.obj or {}).get("authority")
+    if given is None:
+        return locate(Path.cwd())
+    if not (given / AUTHORITY_FILE).is_file():
+        raise ConfigurationError(
+            f"{given} is no authority repository (no {AUTHORITY_FILE} in it): correct --authority, "
+            f"or make one with `strongroom init {given}`"
+        )
+    return AuthorityRepository(given.absolute())
+
+
+def site_of(context: typer.Context, repository: AuthorityRepository) -> Site:
+    """The site that --site names, else the authority's default. Raises ConfigurationError."""
+    return repository.site((context.obj or {}).get("site"))
+
+
+def change_by_operator(reason: str, when: datetime) -> Change:
+    """Who changes the key store, as recorded: the account on this machine."""
+    from signer.store.values import Change
+
+    return Change(when, _operator(), reason)
+
+
+def _operator() -> str:
+    """The account of the process by its user id: environment variables could say anything."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def open_store(repository: AuthorityRepository) -> KeyStore:
+    """The key store, through SQLAlchemy (slow to import: not for signing). Raises KeyStoreError."""
+    from signer.store.key_store import open_key_store
+
+    return open_key_store(repository.key_store_path)
+
+
+# Tokens
+
+
+def module_config(repository: AuthorityRepository, site: Site, name: str) -> ModuleConfig:
+    """A module of the site, as the token layer takes it. Raises ConfigurationError if there is none of that name."""
+    from signer.tokens.values import ModuleConfig
+
+    if name not in site.modules:
+        have = ", ".join(sorted(site.modules)) or "none"
+        raise ConfigurationError(f"site {site.name!r} has no module {name!r} (there: {have}); add it under [modules]")
+    found = site.modules[name]
+    return ModuleConfig(str(repository.resolve(found.path)), found.init_args)
+
+
+def token_config(site: Site, name: str) -> TokenConfig:
+    """A token of the site. Raises ConfigurationError if the site has none of that name."""
+    if name not in site.tokens:
+        have = ", ".join(sorted(site.tokens)) or "none"
+        raise ConfigurationError(
+            f"site {site.name!r} has no token {name!r} (there: {have}); `strongroom token init` adds one"
+        )
+    return site.tokens[name]
+
+
+def pinned_uri(site: Site, name: str) -> Pkcs11Uri:
+    """The URI of a token of the site. Raises ConfigurationError unless it pins the token by serial, and no more."""
+    from signer.tokens.pkcs11_uri import parse_pkcs11_uri
+
+    place = f"site {site.name!r}, token {name!r}"
+    try:
+        uri = parse_pkcs11_uri(token_config(site, name).uri)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+    if uri.serial is None:
+        raise ConfigurationError(f"{place}: the URI has no serial=; `strongroom token list` shows each token's")
+    if uri.module_path or uri.module_name or uri.pin_source or uri.object or uri.id or uri.type:
+        raise ConfigurationError(f"{place}: the URI names a token only; module, PIN and keys have entries of their own")
+    return uri
+
+
+def pin_source_of(repository: AuthorityRepository, config: PinConfig, token_name: str) -> PinSource:
+    """The PIN source of a token's entry. Raises PolicyViolation DEV-02 for test material in production."""
+    from signer.tokens.pin_sources import PinCommand, PinFile, PromptedPin, ProtectedPath
+
+    if config.path is not None:
+        path = repository.resolve(config.path)
+        refuse_fake_path(repository.authority.environment, path)
+        return PinFile(path)
+    if config.argv is not None:
+        return PinCommand(tuple(config.argv))
+    if config.source == "protected-path":
+        return ProtectedPath()
+    return PromptedPin(ask_secret, f"PIN of token {token_name}: ")
+
+
+def ask_secret(prompt: str) -> str:
+    """Ask on the terminal, without echo. Raises PinSourceError where there is none: nothing is read from a pipe."""
+    import getpass
+    import warnings
+
+    from signer.tokens.errors import PinSourceError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt)
+    except (getpass.GetPassWarning, EOFError):
+        raise PinSourceError(
+            "there is no terminal to ask for the PIN on; let it come from a file or a command instead"
+        ) from None
+
+
+def open_session(repository: AuthorityRepository, site: Site, token_name: str, *, writable: bool = False) -> Session:
+    """Log in to a token of the site; use the result in a `with` statement.
+
+    Raises ConfigurationError, TokenError (PinIncorrect after exactly one attempt), PolicyViolation DEV-02.
+    """
+    from signer.tokens.module import load_module
+    from signer.tokens.session import Session
+
+    config = token_config(site, token_name)
+    uri = pinned_uri(site, token_name)
+    source = pin_source_of(repository, config.pin, token_name)
+    module = load_module(module_config(repository, site, config.module))
+    return Session(module, uri, source, writable=writable)
+
+
+def token_holding(site: Site, serial: str, label: str) -> str:
+    """The site's name for the token of this serial and label. Raises ConfigurationError if the site has none."""
+    for name in site.tokens:
+        uri = pinned_uri(site, name)
+        if uri.serial == serial and uri.token in (None, label):
+            return name
+    raise ConfigurationError(
+        f"site {site.name!r} has no token with serial {serial} ({label!r}); work at the site that has it, or add it"
+    )
+
+
+# Keys
+
+
+class SigningKeys:
+    """The keys that one command signs with: each is let through by the key store, then found on its token.
+
+    A context manager. Each token is opened once, however many of its keys are used.
+    """
+
+    def __init__(self, repository: AuthorityRepository, site: Site, when: datetime) -> None:
+        self._repository = repository
+        self._site = site
+        self._when = when
+        self._sessions: dict[str, Session] = {}
+        self._stack = ExitStack()
+
+    def session(self, token_name: str) -> Session:
+        """The session with a token of the site, opened when first asked for."""
+        if token_name not in self._sessions:
+            session = open_session(self._repository, self._site, token_name)
+            self._sessions[token_name] = self._stack.enter_context(session)
+        return self._sessions[token_name]
+
+    def key(self, config: KeyConfig, role: Role, product: str | None) -> KeyHandle:
+        """The key that a product file names, if it may sign now for this role and product.
+
+        Raises PolicyViolation (KS-…, DEV-01), KeyStoreError, ConfigurationError, TokenError.
+        """
+        permit = require_may_sign(self._repository, config.label, role, product, self._when)
+        return self._find(permit, config.token)
+
+    def key_of_store(self, label: str, role: Role, product: str | None) -> KeyHandle:
+        """The same for a key named by its label alone: the key store knows its token, and the site must have it."""
+        permit = require_may_sign(self._repository, label, role, product, self._when)
+        return self._find(permit, token_holding(self._site, permit.token_serial, permit.token_label))
+
+    def _find(self, permit: SigningPermit, token_name: str) -> KeyHandle:
+        from signer.tokens.values import KeyRef
+
+        refuse_known_test_key(self._repository.authority.environment, permit.public_key)
+        session = self.session(token_name)
+        if (session.token.serial, session.token.label) != (permit.token_serial, permit.token_label):
+            raise PolicyViolation(
+                "KS-26",
+                f"key {permit.label} is recorded on token {permit.token_serial} ({permit.token_label!r}), but "
+                f"{token_name!r} is token {session.token.serial} ({session.token.label!r}); correct the token's name",
+            )
+        handle = session.find(KeyRef(permit.label, permit.cka_id))
+        permit.require_public_key(handle.public_key)
+        return handle
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sessions.clear()
+        self._stack.close()
+
+
+def signing_keys(repository: AuthorityRepository, site: Site, when: datetime) -> SigningKeys:
+    """The keys for one command; `with signing_keys(…) as keys: keys.key(config, role, product).sign(…)`."""
+    return SigningKeys(repository, site, when)
+
+
+def require_may_sign(
+    repository: AuthorityRepository, label: str, role: Role, product: str | None, when: datetime
+) -> SigningPermit:
+    """Ask the key store whether a key may sign now. Raises PolicyViolation KS-…, KeyStoreError."""
+    from signer.store import signing_gate
+
+    return signing_gate.require_may_sign(repository.key_store_path, label, role, product, when)
+
+
+def content_key_ledger(repository: AuthorityRepository, when: datetime) -> ContentKeyLedger:
+    """The ledger of content keys, which no package may use twice."""
+    from signer.store.signing_gate import ContentKeyLedger
+
+    return ContentKeyLedger(repository.key_store_path, when)
