@@ -101,7 +101,7 @@ def ecdh(private: bytes, public_point: bytes) -> bytes:
 
 
 def hkdf_sha256(ikm: bytes, info: bytes, size_bytes: int) -> bytes:
-    """HKDF with SHA-256 and an empty salt (RFC 5869), 1 to 8,160 bytes of output."""
+    """HKDF with SHA-256 and an empty salt (RFC 5869); raises ValueError for more than 8,160 bytes of output."""
     return HKDF(algorithm=SHA256(), length=size_bytes, salt=None, info=info).derive(ikm)
 
 
