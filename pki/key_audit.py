@@ -138,6 +138,7 @@ _FLAG_RULES = (
     ("KA-07", "never_extractable", True),
     ("KA-22", "private", True),
 )
+_PUBLIC_FLAG_RULES = (("KA-02", "modifiable", False),)
 
 
 def audit_objects(
@@ -176,11 +177,13 @@ def _audit_one(item: ObservedObject, known: ExpectedKey | None) -> Iterator[Audi
         yield _finding("KA-19", item.name)
     spec = known.spec if known is not None else label_spec
     if item.object_class in _KEY_CLASSES:
-        yield from _audit_flags(item)
+        yield from _audit_flags(item, _FLAG_RULES)
         if spec is not None:
             yield from _audit_usages(item, spec.usages, frozenset())
-    if item.object_class is ObjectClass.PUBLIC_KEY and spec is not None:
-        yield from _audit_usages(item, frozenset(), frozenset({"verify"}))
+    if item.object_class is ObjectClass.PUBLIC_KEY:
+        yield from _audit_flags(item, _PUBLIC_FLAG_RULES)
+        if spec is not None:
+            yield from _audit_usages(item, frozenset(), frozenset({"verify"}))
     if spec is not None and item.object_class is not ObjectClass.OTHER and item.algorithm is not spec.algorithm:
         yield _finding("KA-20", item.name, f"expected {spec.algorithm.value}")
     if item.public_point is not None and item.cka_id != PublicKey(item.public_point).cka_id:
@@ -194,8 +197,8 @@ def _spec_of_label(label: str) -> KeySpec | None:
         return None
 
 
-def _audit_flags(item: ObservedObject) -> Iterator[AuditFinding]:
-    for rule_id, attribute, good in _FLAG_RULES:
+def _audit_flags(item: ObservedObject, rules: Sequence[tuple[str, str, bool]]) -> Iterator[AuditFinding]:
+    for rule_id, attribute, good in rules:
         value = getattr(item, attribute)
         if value is None:
             yield _finding("KA-21", item.name, attribute)
