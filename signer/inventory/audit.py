@@ -1,0 +1,55 @@
+"""The audit of a token's objects against the key store, and its report as JSON and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pki.key_audit import AuditFinding, ExpectedKey, ObservedObject, Severity, audit_objects
+from signer.inventory.text_table import text_table
+from signer.store.values import KeyRecord
+
+
+def audit_token(
+    observed: Sequence[ObservedObject], records: Sequence[KeyRecord], now: datetime
+) -> tuple[AuditFinding, ...]:
+    """Lint everything on one token (`Session.objects()`, logged in) against the records of exactly that token."""
+    return audit_objects(observed, [_expected(record) for record in records], now)
+
+
+def has_errors(findings: Sequence[AuditFinding]) -> bool:
+    """Whether there is more than warnings."""
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def findings_as_json(findings: Sequence[AuditFinding]) -> list[dict[str, str]]:
+    """One object per finding, ready for JSON: rule, severity, subject, text."""
+    return [
+        {
+            "rule": finding.rule_id,
+            "severity": finding.severity.value,
+            "subject": finding.subject,
+            "text": finding.text,
+        }
+        for finding in findings
+    ]
+
+
+def findings_as_text(findings: Sequence[AuditFinding]) -> str:
+    """A table for people, errors first, and a closing line with the counts."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    warnings = [finding for finding in findings if finding.severity is Severity.WARNING]
+    rows = [(item.severity.value, item.rule_id, item.subject, item.text) for item in errors + warnings]
+    table = text_table(("severity", "rule", "object", "finding"), rows) if rows else ""
+    return f"{table}{len(errors)} errors, {len(warnings)} warnings\n"
+
+
+def _expected(record: KeyRecord) -> ExpectedKey:
+    return ExpectedKey(
+        label=record.label,
+        cka_id=record.cka_id,
+        spec=record.spec,
+        state=record.state,
+        not_before=record.not_before,
+        not_after=record.not_after,
+    )
