@@ -1,0 +1,1 @@
+"""The signing authority: tokens, key store, packages, trust bundles."""

@@ -1,0 +1,3 @@
+"""The token fixtures for this folder."""
+
+from tests.softhsm_fixtures import *  # noqa: F403
