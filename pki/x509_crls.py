@@ -79,6 +79,8 @@ def revocations_of(crl_der: bytes) -> tuple[Revocation, ...]:
 
 
 def _context(plan: CrlPlan, now: datetime) -> CrlLintContext:
+    if now.tzinfo is None:
+        raise ValueError("times carry a time zone")
     if plan.issuer_profile.name not in MAX_CRL_VALIDITY_DAYS:
         raise InputRefused(f"a {plan.issuer_profile.name} key issues no CRL; use {' or '.join(MAX_CRL_VALIDITY_DAYS)}")
     max_days = MAX_CRL_VALIDITY_DAYS[plan.issuer_profile.name]
