@@ -161,7 +161,7 @@ _LAYOUT = Struct(
 )
 
 
-def parse_head(data: bytes) -> Head:
+def parse_head(data: bytes | bytearray) -> Head:
     """A head from exactly 1,024 bytes; raises Refused with the code of the first of the checks 1 to 15 that fails.
 
     Giving more than 1,024 bytes is a defect of the caller (ValueError).

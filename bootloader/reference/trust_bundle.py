@@ -149,7 +149,7 @@ _SIGNATURE = Struct("<B B 2s 64s")
 _STOP_FLAG = 0x01
 
 
-def parse_trust_bundle(data: bytes) -> TrustBundle:
+def parse_trust_bundle(data: bytes | bytearray) -> TrustBundle:
     """A bundle from its bytes; raises Refused with the code of the first of the checks 1 to 10 that fails.
 
     A parsed bundle is well formed, no more: `verify_genesis` or `verify_own_threshold` says whether it is genuine.
