@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -106,20 +106,11 @@ AUDIT_RULES = {
     "KA-14": (Severity.WARNING, "public key without its private key"),
     "KA-15": (Severity.ERROR, "unknown to the store"),
     "KA-16": (Severity.ERROR, "in the store, but not on the token"),
-    "KA-17": (
-        Severity.WARNING,
-        "its time window is over, but it is still on the token",
-    ),
-    "KA-18": (
-        Severity.ERROR,
-        "its state forbids every use, but it is still on the token",
-    ),
+    "KA-17": (Severity.WARNING, "its time window is over, but it is still on the token"),
+    "KA-18": (Severity.ERROR, "its state forbids every use, but it is still on the token"),
     "KA-19": (Severity.WARNING, "label outside the scheme"),
     "KA-20": (Severity.ERROR, "not the algorithm of its role"),
-    "KA-21": (
-        Severity.WARNING,
-        "the module does not give an attribute, so it cannot be checked",
-    ),
+    "KA-21": (Severity.WARNING, "the module does not give an attribute, so it cannot be checked"),
     "KA-22": (Severity.ERROR, "the key can be used without login"),
     "KA-23": (Severity.ERROR, "the store knows this CKA_ID under another label"),
 }
@@ -140,14 +131,24 @@ _FLAG_RULES = (
 )
 _PUBLIC_FLAG_RULES = (("KA-02", "modifiable", False),)
 
+MODULE_DEPENDENT_RULES = frozenset({"KA-02", "KA-03", "KA-06"})
+"""Rules that some modules break for every key: none can be unmodifiable, or uncopyable, or is ever shown as local."""
+
 
 def audit_objects(
-    observed: Sequence[ObservedObject], expected: Sequence[ExpectedKey], now: datetime
+    observed: Sequence[ObservedObject],
+    expected: Sequence[ExpectedKey],
+    now: datetime,
+    unavoidable: frozenset[str] = frozenset(),
 ) -> tuple[AuditFinding, ...]:
     """Compare everything seen on one token (logged in) with what the store expects there.
 
-    `now` carries a time zone. Findings come sorted by subject and rule, so two runs over equal input are equal.
+    `now` carries a time zone. `unavoidable` names the rules, of MODULE_DEPENDENT_RULES only, that the token's module
+    was probed to break for every key: their findings stay, as warnings that say so. Findings come sorted by subject
+    and rule, so two runs over equal input are equal.
     """
+    if not unavoidable <= MODULE_DEPENDENT_RULES:
+        raise ValueError(f"no module excuses {', '.join(sorted(unavoidable - MODULE_DEPENDENT_RULES))}")
     if now.tzinfo is None:
         raise ValueError("the time of an audit carries a time zone")
     findings: list[AuditFinding] = []
@@ -157,12 +158,12 @@ def audit_objects(
     findings += _duplicates(observed)
     findings += _unpaired(observed)
     findings += _against_store(observed, expected, now)
-    return tuple(
-        sorted(
-            findings,
-            key=lambda finding: (finding.subject, finding.rule_id, finding.text),
-        )
-    )
+    weighed = (_excused(finding) if finding.rule_id in unavoidable else finding for finding in findings)
+    return tuple(sorted(weighed, key=lambda finding: (finding.subject, finding.rule_id, finding.text)))
+
+
+def _excused(finding: AuditFinding) -> AuditFinding:
+    return replace(finding, severity=Severity.WARNING, text=f"{finding.text} (this module makes no other keys)")
 
 
 def _finding(rule_id: str, subject: str, detail: str = "") -> AuditFinding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -58,6 +59,7 @@ def crl_der(data: bytes) -> bytes:
     return _one_of_file(data, "CRL", MAX_CRL_SIZE_BYTES, x509.load_pem_x509_crl)
 
 
+@lru_cache(maxsize=64)
 def certificate_public_key(certificate: x509.Certificate) -> PublicKey:
     """The certified key; FormatError unless it is written as an uncompressed P-256 point that is on the curve."""
     from asn1crypto.x509 import Certificate

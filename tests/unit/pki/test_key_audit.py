@@ -10,6 +10,7 @@ import pytest
 
 from pki.key_audit import (
     AUDIT_RULES,
+    MODULE_DEPENDENT_RULES,
     AuditFinding,
     ExpectedKey,
     ObjectClass,
@@ -201,6 +202,22 @@ def test_a_finding_names_rule_severity_object_and_detail() -> None:
         f"private-key {LABEL!r} (id {KEY.cka_id.hex()})",
         "a usage that the role does not have is allowed: derive",
     )
+
+
+@pytest.mark.parametrize("rule_id", sorted(MODULE_DEPENDENT_RULES))
+def test_what_a_module_cannot_avoid_stays_visible_as_a_warning(rule_id: str) -> None:
+    objects = private(modifiable=True, copyable=True, local=False)
+    findings = audit_objects(objects, [EXPECTED], NOW, frozenset({rule_id}))
+    assert rules_of(findings) == MODULE_DEPENDENT_RULES
+    for finding in findings:
+        assert finding.severity is (Severity.WARNING if finding.rule_id == rule_id else Severity.ERROR)
+        assert ("this module" in finding.text) is (finding.rule_id == rule_id)
+
+
+@pytest.mark.parametrize("rule_id", sorted(set(AUDIT_RULES) - MODULE_DEPENDENT_RULES))
+def test_no_module_excuses_anything_else(rule_id: str) -> None:
+    with pytest.raises(ValueError, match=rule_id):
+        audit_objects([], [], NOW, frozenset({rule_id}))
 
 
 def test_a_naive_time_is_a_mistake_of_the_caller() -> None:
