@@ -23,7 +23,7 @@ from signer.packages.layout import (
     context,
 )
 
-_BLOCK_CHUNKS = 128
+_BLOCK_CHUNKS = 256
 _BLOCK_SIZE_BYTES = _BLOCK_CHUNKS * CHUNK_SIZE_BYTES
 _IMAGE_CONTEXT = context("SR-image-v1")
 _CHUNK_PREFIX = struct.Struct("<16sI")

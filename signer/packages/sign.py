@@ -26,7 +26,7 @@ from signer.packages.prepared_file import PreparedFile
 from signer.packages.progress import Progress, ProgressCount, no_progress
 from signer.signing_key import SigningKey, sign_verified, verify_signature
 
-_BLOCK_CHUNKS = 64
+_BLOCK_CHUNKS = 256
 _BLOCK_SIZE_BYTES = _BLOCK_CHUNKS * WIRE_CHUNK_SIZE_BYTES
 _NO_SIGNATURE = bytes(SIGNATURE_SIZE_BYTES)
 

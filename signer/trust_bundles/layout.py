@@ -1,0 +1,21 @@
+"""Sizes, offsets and limits of the trust bundle, version 1 (docs/spec/trust-bundle.md). Offsets and sizes in bytes."""
+
+from __future__ import annotations
+
+BUNDLE_SIZE_BYTES = 2304
+SIGNED_SIZE_BYTES = 1599
+ROOTS_OFFSET = 96
+ROLE_KEYS_OFFSET = 416
+REVOKED_OFFSET = 1232
+SIGNATURE_COUNT_OFFSET = 1599
+SIGNATURES_OFFSET = 1600
+
+ROOT_SIZE_BYTES = 64
+ROLE_KEY_SIZE_BYTES = 68
+REVOKED_SIZE_BYTES = 12
+SIGNATURE_SIZE_BYTES = 68
+
+ROOT_COUNT_MAX = 5
+ROLE_KEY_COUNT_MAX = 12
+REVOKED_COUNT_MAX = 24
+SIGNATURE_COUNT_MAX = 10
