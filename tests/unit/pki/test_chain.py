@@ -43,9 +43,10 @@ class Case:
     def check(self) -> None:
         check_chain(self.end_entity, self.intermediates, self.anchor, self.at, self.purpose, self.crls)
 
-    def openssl_accepts(self, folder: Path) -> bool:
+    def openssl_accepts(self, folder: Path, purpose: str | None = None) -> bool:
         crls = None if self.crls is None else list(self.crls)
-        return w.openssl_accepts(folder, self.end_entity, list(self.intermediates), self.anchor, self.at, crls)
+        extra = [] if purpose is None else ["-purpose", purpose]
+        return w.openssl_accepts(folder, self.end_entity, list(self.intermediates), self.anchor, self.at, crls, extra)
 
 
 CODE = Case()
@@ -303,3 +304,12 @@ def test_no_flipped_bit_of_a_crl_unrevokes(position: int, bit: int) -> None:
     der[position] ^= 1 << bit
     with pytest.raises((VerificationError, FormatError)):
         replace(CODE, crls=(w.WORLD.root_crl, bytes(der))).check()
+
+
+@pytest.mark.parametrize(
+    ("purpose", "code", "device"), [("any", True, True), ("sslclient", False, True), ("sslserver", False, True)]
+)
+def test_purposes_as_openssl_sees_them(purpose: str, code: bool, device: bool, tmp_path: Path) -> None:
+    """extKeyUsage keeps a code-signing certificate out of TLS; an identity without one is for what its user decides."""
+    assert CODE.openssl_accepts(tmp_path, purpose) is code
+    assert DEVICE.openssl_accepts(tmp_path, purpose) is device

@@ -160,7 +160,13 @@ def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def openssl_accepts(
-    folder: Path, end_entity: bytes, intermediates: list[bytes], anchor: bytes, at: datetime, crls: list[bytes] | None
+    folder: Path,
+    end_entity: bytes,
+    intermediates: list[bytes],
+    anchor: bytes,
+    at: datetime,
+    crls: list[bytes] | None,
+    extra: list[str] | None = None,
 ) -> bool:
     """`openssl verify`, strict, at a given time; revocation of the whole chain is checked when CRLs are given."""
     (folder / "leaf.pem").write_bytes(pem(end_entity))
@@ -180,4 +186,4 @@ def openssl_accepts(
     if crls is not None:
         (folder / "crls.pem").write_bytes(b"".join(pem(crl, "X509 CRL") for crl in crls))
         arguments += ["-crl_check_all", "-CRLfile", folder / "crls.pem"]
-    return openssl(*arguments, folder / "leaf.pem").returncode == 0
+    return openssl(*arguments, *(extra or []), folder / "leaf.pem").returncode == 0
