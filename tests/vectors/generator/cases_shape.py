@@ -27,7 +27,7 @@ def refused(plan: PackagePlan, description: str, code: str) -> PackageCase:
 
 def truncated() -> Iterator[PackageCase]:
     """Check 1."""
-    for size_bytes in (0, 1, 1023):
+    for size_bytes in (0, 32, 1023):
         package = make(app_plan(f"head-of-{size_bytes}-bytes"))
         yield PackageCase(
             package.plan.name,
