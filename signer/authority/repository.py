@@ -13,16 +13,30 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
+from signer.authority.durable import sync_folder, write_new_text
 from signer.authority.model import SLUG_PATTERN, Authority, Environment, KeyConfig, People, Product, Site, TokenConfig
-from signer.authority.toml_files import load_toml
+from signer.authority.toml_files import load_toml, toml_string
 
 AUTHORITY_FILE = "strongroom.toml"
+KEY_STORE = "store/keys.sqlite"
 _PRODUCTS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthority:
+    """What a new repository starts with: texts of shipped board files and paths of PKCS#11 modules, each by name."""
+
+    name: str
+    environment: Environment
+    boards: Mapping[str, str]
+    modules: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,11 @@ class AuthorityRepository:
     def key_store_path(self) -> Path:
         """Where the key store is, made absolute against the repository."""
         return self.root / self.authority.key_store
+
+    @property
+    def key_intents_path(self) -> Path:
+        """Where intents to generate keys are written: beside the key store."""
+        return self.key_store_path.parent / "intents"
 
     @cached_property
     def people(self) -> People:
@@ -79,6 +98,10 @@ class AuthorityRepository:
         """A path from a configuration file, relative to the repository."""
         return self.root / path
 
+    def board_names(self) -> list[str]:
+        """Names of all boards, in order."""
+        return _names(self.root / "boards")
+
     def _named_file(self, folder: str, name: str) -> Path:
         if not re.fullmatch(SLUG_PATTERN, name):
             raise ConfigurationError(f"{name!r} is no name: use lower-case letters, digits and inner hyphens")
@@ -107,41 +130,59 @@ def locate(start: Path) -> AuthorityRepository:
     )
 
 
-def scaffold(root: Path, name: str, environment: Environment, boards: dict[str, str]) -> list[Path]:
-    """Write a new authority repository and return the files made. `boards` are shipped board files by name.
+def scaffold(root: Path, settings: NewAuthority, make_key_store: Callable[[Path], None]) -> list[Path]:
+    """Make a new authority repository, whole or not at all, and return its files in order.
 
-    Raises OutputError, before anything is written, if `root` exists and is not an empty folder.
+    `make_key_store` makes the key store at the path it is given. Raises OutputError, with nothing left behind, if
+    `root` exists and is not an empty folder, or cannot be written; ConfigurationError for a name that does not fit.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise OutputError(f"{root} exists and is not empty: choose a new folder")
-    if not 1 <= len(name) <= 100 or not name.isprintable():
+    _check_new(root, settings)
+    files = _initial_files(settings)
+    work = root.parent / f".{root.name}.{os.getpid()}.part"
+    try:
+        work.mkdir()
+        try:
+            (work / "store").mkdir(mode=0o700)
+            for relative, text in files.items():
+                (work / relative).parent.mkdir(exist_ok=True)
+                write_new_text(work / relative, text)
+            make_key_store(work / KEY_STORE)
+            for folder in (*(path for path in work.iterdir() if path.is_dir()), work):
+                sync_folder(folder)
+            work.rename(root)
+            sync_folder(root.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{root}: cannot be written ({error.strerror}); nothing was left behind") from None
+    return [root / relative for relative in (*files, KEY_STORE)]
+
+
+def _check_new(root: Path, settings: NewAuthority) -> None:
+    if os.path.lexists(root) and (root.is_symlink() or not root.is_dir() or any(root.iterdir())):
+        raise OutputError(f"{root} exists and is not an empty folder: choose a new one")
+    if not 1 <= len(settings.name) <= 100 or not settings.name.isprintable():
         raise ConfigurationError("the authority's name must have 1 to 100 printable characters")
-    files = {
-        AUTHORITY_FILE: _AUTHORITY.format(name=_toml_string(name), environment=environment.value),
+
+
+def _initial_files(settings: NewAuthority) -> dict[str, str]:
+    return {
+        AUTHORITY_FILE: _AUTHORITY.format(
+            name=toml_string(settings.name), environment=settings.environment.value, key_store=KEY_STORE
+        ),
         "people.toml": _PEOPLE,
-        "sites/main.toml": _SITE,
+        "sites/main.toml": _SITE.format(modules=_module_lines(settings.modules)),
         "products/README.md": _PRODUCTS_README,
         "public/README.md": _PUBLIC_README,
         ".gitignore": "store/\n",
-        **{f"boards/{board}.toml": text for board, text in boards.items()},
+        **{f"boards/{board}.toml": text for board, text in sorted(settings.boards.items())},
     }
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / "store").mkdir(mode=0o700)
-        for relative, text in files.items():
-            path = root / relative
-            path.parent.mkdir(exist_ok=True)
-            _write_new(path, text)
-    except OSError as error:
-        raise OutputError(f"{error.filename or root}: cannot be written ({error.strerror})") from None
-    return [root / relative for relative in files]
 
 
-def _write_new(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+def _module_lines(modules: Mapping[str, str]) -> str:
+    if not modules:
+        return '# softhsm = { path = "/usr/lib/softhsm/libsofthsm2.so" }'
+    return "\n".join(f"{name} = {{ path = {toml_string(path)} }}" for name, path in sorted(modules.items()))
 
 
 def _names(folder: Path) -> list[str]:
@@ -151,17 +192,13 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
-def _toml_string(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 _AUTHORITY = """\
 # The authority. `environment`: "development" or "production"; production refuses test keys and simulated devices.
 format = 1
 name = {name}
 environment = "{environment}"
 default_site = "main"
-key_store = "store/keys.sqlite"
+key_store = "{key_store}"
 """
 
 _PEOPLE = """\
@@ -181,16 +218,16 @@ format = 1
 name = "main"
 
 [modules]
-# softhsm = { path = "/usr/lib/softhsm/libsofthsm2.so" }
+{modules}
 
 [tokens]
 # [tokens.release]
 # module = "softhsm"
-# uri = "pkcs11:serial=0123456789abcdef"
-# pin = { source = "prompt" }                        # or:
-# pin = { source = "file", path = "/run/pins/release" }      # mode 0600, owned by you
-# pin = { source = "command", argv = ["pass", "show", "hsm/release"] }
-# pin = { source = "protected-path" }                # the token's own keypad
+# uri = "pkcs11:token=release;serial=0123456789abcdef"
+# pin = {{ source = "prompt" }}                                  # or:
+# pin = {{ source = "file", path = "/run/pins/release" }}        # mode 0600, owned by you
+# pin = {{ source = "command", argv = ["pass", "show", "hsm/release"] }}
+# pin = {{ source = "protected-path" }}                          # the token's own keypad
 """
 
 _PRODUCTS_README = """\

@@ -1,0 +1,115 @@
+"""The intent to generate a key, written before the token is asked: an interrupted generation is recognised and ended.
+
+Without it, a key that a token made just before a crash would be a stranger: on the token, unknown to the key store.
+One file for each intent, in `store/intents/`, and one lock for all: two generations never run at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pki.errors import ConfigurationError, InputRefused, OutputError
+from pki.key_specs import parse_key_label
+from signer.authority.durable import sync_folder, write_new_text
+
+INTENT_FORMAT = "strongroom-key-intent-1"
+_SIZE_BYTES_MAX = 4096
+_COUNT_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIntent:
+    """Which key is being generated, on which token, since when (UTC, ISO 8601) and by whom."""
+
+    label: str
+    token_serial: str
+    token_label: str
+    begun_at: str
+    who: str
+
+    def __post_init__(self) -> None:
+        parse_key_label(self.label)
+        if datetime.fromisoformat(self.begun_at).tzinfo is not UTC:
+            raise ValueError("begun_at is not in UTC")
+
+
+class KeyIntents:
+    """The intents of one authority repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, label: str) -> Path:
+        """The file of the intent to generate the key `label`. No label has a dot, so this is one to one."""
+        return self._folder / f"{label.replace(':', '.')}.json"
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Hold the one lock. Raises InputRefused while another process generates a key, OutputError."""
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written ({error.strerror})") from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputRefused("another process is generating a key; wait until it is done") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def all(self) -> list[KeyIntent]:
+        """Every intent, sorted by label: each an interrupted generation, unless one is running. ConfigurationError."""
+        paths = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
+        if len(paths) > _COUNT_MAX:
+            raise ConfigurationError(f"{self._folder} holds more than {_COUNT_MAX} files")
+        return [self._read(path) for path in paths]
+
+    def write(self, intent: KeyIntent) -> None:
+        """Record an intent durably. Raises OutputError, also if the label has one."""
+        text = json.dumps({"format": INTENT_FORMAT, **asdict(intent)}, indent=2) + "\n"
+        path = self.path(intent.label)
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            temporary.unlink(missing_ok=True)
+            write_new_text(temporary, text, 0o600)
+            temporary.rename(path)
+            sync_folder(self._folder)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written ({error.strerror}); no key was generated") from None
+
+    def remove(self, label: str) -> None:
+        """Forget an intent that is fulfilled, or was given up with nothing made. Raises OutputError."""
+        path = self.path(label)
+        try:
+            path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from None
+
+    def _read(self, path: Path) -> KeyIntent:
+        try:
+            values = json.loads(path.read_bytes()[:_SIZE_BYTES_MAX])
+            if values.pop("format") != INTENT_FORMAT or not all(isinstance(value, str) for value in values.values()):
+                raise ValueError("not an intent")
+            intent = KeyIntent(**values)
+            if self.path(intent.label) != path:
+                raise ValueError("not the file of its label")
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError):
+            raise ConfigurationError(
+                f"{path}: is damaged. `strongroom key audit` says whether the token has a key that the store does not "
+                "know; then remove the file"
+            ) from None
+        return intent
