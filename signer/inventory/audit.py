@@ -8,13 +8,32 @@ from datetime import datetime
 from pki.key_audit import AuditFinding, ExpectedKey, ObservedObject, Severity, audit_objects
 from signer.inventory.text_table import text_table
 from signer.store.values import KeyRecord
+from signer.tokens.profiles import ModuleProfile
 
 
 def audit_token(
-    observed: Sequence[ObservedObject], records: Sequence[KeyRecord], now: datetime
+    observed: Sequence[ObservedObject],
+    records: Sequence[KeyRecord],
+    now: datetime,
+    unavoidable: frozenset[str] = frozenset(),
 ) -> tuple[AuditFinding, ...]:
-    """Lint everything on one token (`Session.objects()`, logged in) against the records of exactly that token."""
-    return audit_objects(observed, [_expected(record) for record in records], now)
+    """Lint everything on one token (`Session.objects()`, logged in) against the records of exactly that token.
+
+    `unavoidable` are the rules of `unavoidable_rules`; their findings are warnings.
+    """
+    return audit_objects(observed, [_expected(record) for record in records], now, unavoidable)
+
+
+def unavoidable_rules(profile: ModuleProfile) -> frozenset[str]:
+    """The rules that a module breaks for every key, by its probed profile (docs/spec/key-roles.md, "Audit")."""
+    rules = set()
+    if not profile.locks_by_copy:
+        rules.add("KA-02")
+    if not profile.copy_forbids_copying:
+        rules.add("KA-03")
+    if not profile.reports_local:
+        rules.add("KA-06")
+    return frozenset(rules)
 
 
 def has_errors(findings: Sequence[AuditFinding]) -> bool:

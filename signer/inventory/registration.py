@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pki.errors import PolicyViolation
-from pki.key_audit import AuditFinding, ExpectedKey, ObservedObject, Severity, audit_objects
+from pki.key_audit import MODULE_DEPENDENT_RULES, AuditFinding, ExpectedKey, ObservedObject, Severity, audit_objects
 from pki.key_states import KeyState
 from signer.store.key_store import KeyStore
 from signer.store.values import Change, KeyRecord, NewKey
 
-UNAVOIDABLE_ON_SOME_MODULES = frozenset({"KA-02", "KA-03"})
-"""Not every module can make a key unmodifiable or uncopyable; its probed profile says so (docs/adr/0011)."""
+UNAVOIDABLE_ON_SOME_MODULES = MODULE_DEPENDENT_RULES
+"""What `signer.inventory.audit.unavoidable_rules` can give."""
 
 
 def findings_of_new_key(observed: Sequence[ObservedObject], key: NewKey, now: datetime) -> tuple[AuditFinding, ...]:
