@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from signer.authority.model import KeyConfig, PinConfig, Site, TokenConfig
     from signer.store.key_store import KeyStore
     from signer.store.signing_gate import ContentKeyLedger, SigningPermit
-    from signer.store.values import Change
+    from signer.store.values import Change, KeyRecord
     from signer.tokens.key_handle import KeyHandle
     from signer.tokens.pin_sources import PinSource
     from signer.tokens.pkcs11_uri import Pkcs11Uri
@@ -86,7 +86,7 @@ def open_store(repository: AuthorityRepository) -> KeyStore:
 
 def module_config(repository: AuthorityRepository, site: Site, name: str) -> ModuleConfig:
     """A module of the site, as the token layer takes it. Raises ConfigurationError if there is none of that name."""
-    from signer.tokens.values import ModuleConfig
+    from signer.tokens import ModuleConfig
 
     if name not in site.modules:
         have = ", ".join(sorted(site.modules)) or "none"
@@ -107,7 +107,7 @@ def token_config(site: Site, name: str) -> TokenConfig:
 
 def pinned_uri(site: Site, name: str) -> Pkcs11Uri:
     """The URI of a token of the site. Raises ConfigurationError unless it pins the token by serial, and no more."""
-    from signer.tokens.pkcs11_uri import parse_pkcs11_uri
+    from signer.tokens import parse_pkcs11_uri
 
     place = f"site {site.name!r}, token {name!r}"
     try:
@@ -123,7 +123,7 @@ def pinned_uri(site: Site, name: str) -> Pkcs11Uri:
 
 def pin_source_of(repository: AuthorityRepository, config: PinConfig, token_name: str) -> PinSource:
     """The PIN source of a token's entry. Raises PolicyViolation DEV-02 for test material in production."""
-    from signer.tokens.pin_sources import PinCommand, PinFile, PromptedPin, ProtectedPath
+    from signer.tokens import PinCommand, PinFile, PromptedPin, ProtectedPath
 
     if config.path is not None:
         path = repository.resolve(config.path)
@@ -158,14 +158,14 @@ def open_session(repository: AuthorityRepository, site: Site, token_name: str, *
 
     Raises ConfigurationError, TokenError (PinIncorrect after exactly one attempt), PolicyViolation DEV-02.
     """
-    from signer.tokens.module import load_module
-    from signer.tokens.session import Session
+    from signer.tokens import load_module
+    from signer.tokens.token import Token
 
     config = token_config(site, token_name)
     uri = pinned_uri(site, token_name)
     source = pin_source_of(repository, config.pin, token_name)
     module = load_module(module_config(repository, site, config.module))
-    return Session(module, uri, source, writable=writable)
+    return Token(module, uri).open(source, writable=writable)
 
 
 def token_holding(site: Site, serial: str, label: str) -> str:
@@ -210,13 +210,29 @@ class SigningKeys:
         permit = require_may_sign(self._repository, config.label, role, product, self._when)
         return self._find(permit, config.token)
 
-    def key_of_store(self, label: str, role: Role, product: str | None) -> KeyHandle:
+    def key_of_store(self, label: str, role: Role, product: str | None) -> tuple[KeyHandle, Session]:
         """The same for a key named by its label alone: the key store knows its token, and the site must have it."""
         permit = require_may_sign(self._repository, label, role, product, self._when)
-        return self._find(permit, token_holding(self._site, permit.token_serial, permit.token_label))
+        token_name = token_holding(self._site, permit.token_serial, permit.token_label)
+        return self._find(permit, token_name), self.session(token_name)
+
+    def key_for_request(self, record: KeyRecord) -> KeyHandle:
+        """A recorded key that is to sign a certification request for itself, which it may before it is activated.
+
+        Raises PolicyViolation KS-07, KS-23, and what `key` raises.
+        """
+        from pki.key_states import may_prove_possession
+        from signer.store.signing_gate import SigningPermit
+
+        may_prove_possession(record.state).require()
+        if record.public_key is None:
+            raise PolicyViolation("KS-23", f"keys of role {record.role} do not sign")
+        token = record.token
+        permit = SigningPermit(record.cka_id, record.label, record.public_key, token.serial, token.label)
+        return self._find(permit, token_holding(self._site, token.serial, token.label))
 
     def _find(self, permit: SigningPermit, token_name: str) -> KeyHandle:
-        from signer.tokens.values import KeyRef
+        from signer.tokens import KeyRef
 
         refuse_known_test_key(self._repository.authority.environment, permit.public_key)
         session = self.session(token_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -66,6 +67,7 @@ def run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="strongroom", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
@@ -76,16 +78,26 @@ def run(arguments: list[str]) -> int:
     except StrongroomError as error:
         return _fail(str(error), exit_code_of(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return ExitCode.OK
+    except OSError as error:
+        _discard_output()
+        return _fail(f"{error.filename or 'output'}: {error.strerror}", ExitCode.OUTPUT)
     except Exception as error:  # noqa: BLE001 - the last resort: a traceback could show a secret held by a frame
         return _fail(f"internal error, please report it: {type(error).__name__}: {error}", ExitCode.INTERNAL)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 
+def _discard_output() -> None:
+    """What is left in the buffer of a broken standard output must not fail once more at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: ExitCode) -> ExitCode:
-    line = " ".join(message.split())
-    sys.stderr.write(f"error: {line}\n")
+    """One line, in which nothing can move the cursor: parts of it may come from a token or a file's name."""
+    line = "".join(character if character.isprintable() else " " for character in message)
+    sys.stderr.write(f"error: {' '.join(line.split())}\n")
     return code
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pki.errors import OutputError
+from pki.errors import InputRefused
 
 Progress = Callable[[int], None]
 """Called with the number of bytes (or steps) done so far."""
@@ -30,11 +28,9 @@ def say(line: str) -> None:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Plain aligned columns: readable on any terminal, in a log, and by a tired operator."""
-    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
-    lines = [headings, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    from signer.inventory.text_table import text_table
+
+    return text_table(headings, rows)
 
 
 @contextmanager
@@ -78,33 +74,23 @@ class _Bar:
 def write_new_file(path: Path, content: bytes) -> None:
     """Write a new file durably: it appears complete or not at all, and an existing one is never replaced.
 
-    Raises OutputError if `path` exists or cannot be written; then nothing is left behind.
+    Raises OutputError if `path` exists or cannot be written; then nothing is left behind. Work that a person or a token
+    would have to repeat is better done inside `with NewFile(path)`, which refuses before the work.
     """
-    if path.exists():
-        raise OutputError(f"{path} exists: choose another name, or move it away first")
-    temporary: str | None = None
+    from signer.new_file import NewFile
+
+    with NewFile(path) as out:
+        out.write_at(0, content)
+        out.publish()
+
+
+def read_input(path: Path, what: str, size_bytes_max: int) -> bytes:
+    """A whole input file. Raises InputRefused if it cannot be read or is larger than allowed."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            os.fsync(stream.fileno())
-        os.link(temporary, path)
-        sync_folder(path.parent)
-    except FileExistsError:
-        raise OutputError(f"{path} exists: choose another name, or move it away first") from None
+        with path.open("rb") as stream:
+            content = stream.read(size_bytes_max + 1)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable (fsync on the directory)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise InputRefused(f"{what} {path}: cannot be read ({error.strerror})") from None
+    if len(content) > size_bytes_max:
+        raise InputRefused(f"{what} {path}: has more than {size_bytes_max} bytes; check which file this is")
+    return content
