@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -22,6 +23,16 @@ MAX_CRL_SIZE_BYTES = 8 * 1024 * 1024
 
 ECDSA_WITH_SHA256_DER = bytes.fromhex("300a06082a8648ce3d040302")
 """AlgorithmIdentifier of ecdsa-with-SHA256 without parameters (RFC 5758, section 3.2)."""
+
+_FAULTS = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    CryptographyDeprecationWarning,
+)
+"""What `cryptography` raises, or warns of, on malformed input; TypeError for a few string types in names."""
 
 _PEM_BEGIN = b"-----BEGIN "
 
@@ -123,36 +134,42 @@ def _public_key(read_spki: Callable[[], bytes], item: x509.Certificate | x509.Ce
 
 
 def _parse(der: bytes, what: str, max_size_bytes: int, load: Callable[[bytes], _Item]) -> _Item:
-    """Load and touch every lazily parsed part, so that a fault shows here and not later."""
     if not 0 < len(der) <= max_size_bytes:
         raise FormatError(what, 0, f"{len(der)} bytes; expected 1 to {max_size_bytes}")
-    try:
-        item = _load_without_tolerance(der, load)
-        for extension in item.extensions:
-            _ = extension.value
-        if isinstance(item, x509.CertificateRevocationList):
-            for entry in item:
-                _ = list(entry.extensions)
-            _ = (item.issuer, item.last_update_utc, item.next_update_utc)
-        elif isinstance(item, x509.Certificate):
-            _ = (item.subject, item.issuer, item.not_valid_before_utc, item.not_valid_after_utc, item.serial_number)
-        else:
-            _ = (item.subject, list(item.attributes))
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise FormatError(what, 0, _one_line(error)) from None
+    with _no_tolerance(what):
+        item = load(der)
+        _touch(item)
     if item.public_bytes(Encoding.DER) != der:
         raise FormatError(what, 0, "not DER")
+    # The loader drops up to seven unused bits of the signature's BIT STRING; its count of them must be zero.
+    if not der.endswith(b"\x00" + item.signature):
+        raise FormatError(what, len(der) - len(item.signature), "the signature is not a whole number of octets")
     return item
 
 
-def _load_without_tolerance(der: bytes, load: Callable[[bytes], _Item]) -> _Item:
-    """What `cryptography` warns of and still loads (serial numbers below 1, for one) is refused: ValueError."""
+def _touch(item: x509.Certificate | x509.CertificateSigningRequest | x509.CertificateRevocationList) -> None:
+    """Have every lazily parsed part parsed, so that a fault shows now and not later."""
+    for extension in item.extensions:
+        _ = extension.value
+    if isinstance(item, x509.CertificateRevocationList):
+        for entry in item:
+            _ = list(entry.extensions)
+        _ = (item.issuer, item.last_update_utc, item.next_update_utc)
+    elif isinstance(item, x509.Certificate):
+        _ = (item.subject, item.issuer, item.not_valid_before_utc, item.not_valid_after_utc, item.serial_number)
+    else:
+        _ = (item.subject, list(item.attributes))
+
+
+@contextmanager
+def _no_tolerance(what: str) -> Iterator[None]:
+    """Turn what `cryptography` raises on malformed input, and what it only warns of, into FormatError."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", CryptographyDeprecationWarning)
         try:
-            return load(der)
-        except CryptographyDeprecationWarning as warning:
-            raise ValueError(str(warning)) from None
+            yield
+        except _FAULTS as error:
+            raise FormatError(what, 0, _one_line(error)) from None
 
 
 def _one_of_file(data: bytes, what: str, max_size_bytes: int, load_pem: Callable[[bytes], _Item]) -> bytes:
@@ -163,10 +180,8 @@ def _one_of_file(data: bytes, what: str, max_size_bytes: int, load_pem: Callable
         raise FormatError(what, 0, f"{len(data)} bytes of PEM; expected at most {2 * max_size_bytes}")
     if data.count(_PEM_BEGIN) != 1:
         raise FormatError(what, 0, f"{data.count(_PEM_BEGIN)} PEM blocks; expected one")
-    try:
+    with _no_tolerance(what):
         return load_pem(data).public_bytes(Encoding.DER)
-    except ValueError as error:
-        raise FormatError(what, 0, _one_line(error)) from None
 
 
 def _one_line(error: Exception) -> str:

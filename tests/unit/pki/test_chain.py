@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pki.chain import MAX_CHAIN_LENGTH, MAX_CRLS, Purpose, check_chain
 from pki.errors import ChainInvalid, Expired, FormatError, NotYetValid, VerificationError
 from pki.x509_crls import CrlPlan, Revocation, issue_crl
+from pki.x509_parse import parse_certificate, parse_crl
 from pki.x509_profiles import (
     OID_AUTHORITY_KEY_IDENTIFIER,
     OID_BASIC_CONSTRAINTS,
@@ -288,6 +290,51 @@ def test_malformed_certificates(damage: bytes) -> None:
     ):
         with pytest.raises(FormatError):
             case.check()
+
+
+UNUSED_BIT: dict[str, tuple[Callable[[], bytes], Callable[[bytes], Any]]] = {
+    "certificate": (lambda: _resigned(w.WORLD.code, w.PRODUCTION_KEY), parse_certificate),
+    "CRL": (lambda: w.changed_crl(w.WORLD.production_crl, lambda _: None, w.PRODUCTION_KEY), parse_crl),
+}
+
+
+@pytest.mark.parametrize(("sign_again", "parse"), UNUSED_BIT.values(), ids=UNUSED_BIT.keys())
+def test_a_signature_with_an_unused_bit_is_refused(
+    sign_again: Callable[[], bytes], parse: Callable[[bytes], Any]
+) -> None:
+    """The last bit declared unused: the loader would drop it, and take two encodings for one object."""
+    # Only a 0 can be declared unused, and every second signature ends in one.
+    der = next(der for der in (sign_again() for _ in range(64)) if der[-1] & 1 == 0)
+    position = len(der) - len(parse(der).signature) - 1
+    with pytest.raises(FormatError, match="octets"):
+        parse(der[:position] + b"\x01" + der[position + 1 :])
+
+
+def test_a_bit_string_in_a_name_is_refused_without_a_crash() -> None:
+    damaged = w.WORLD.device.replace(b"\x13\x09SN-000123", b"\x03\x09SN-000123")
+    assert damaged != w.WORLD.device
+    with pytest.raises(FormatError):
+        replace(DEVICE, end_entity=damaged).check()
+
+
+FLIPPED: dict[str, tuple[bytes, Callable[[bytes], Case]]] = {
+    "leaf": (w.WORLD.code, lambda der: replace(CODE, end_entity=der)),
+    "device": (w.WORLD.device, lambda der: replace(DEVICE, end_entity=der)),
+    "CA": (w.WORLD.production, lambda der: replace(CODE, intermediates=(der,))),
+    "anchor": (w.WORLD.root, lambda der: replace(CODE, anchor=der)),
+    "CRL": (w.WORLD.production_crl, lambda der: replace(CODE, crls=(w.WORLD.root_crl, der))),
+    "revoking CRL": (REVOKED_CODE, lambda der: replace(CODE, crls=(w.WORLD.root_crl, der))),
+}
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("der", "case_of"), FLIPPED.values(), ids=FLIPPED.keys())
+def test_every_flipped_bit_is_refused(der: bytes, case_of: Callable[[bytes], Case]) -> None:
+    for position in range(len(der)):
+        for bit in range(8):
+            damaged = der[:position] + bytes([der[position] ^ 1 << bit]) + der[position + 1 :]
+            with pytest.raises((VerificationError, FormatError)):
+                case_of(damaged).check()
 
 
 @given(position=st.integers(0, len(w.WORLD.code) - 1), bit=st.integers(0, 7))
