@@ -119,8 +119,7 @@ class Aes256Ctr:
 
 
 def _point_of_curve(point: bytes, code: DeviceCode, detail: str) -> ec.EllipticCurvePublicKey:
-    require(len(point) == POINT_SIZE_BYTES, code, detail)
-    try:
+    try:  # from_encoded_point also refuses any other size than 1 + 64
         return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, b"\x04" + point)
     except ValueError:
         raise Refused(code, detail) from None

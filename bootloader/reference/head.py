@@ -248,7 +248,7 @@ def _check_target(head: Head) -> None:
     require(fits, DeviceCode.TARGET, "a target UID is there if and only if the target is one UID")
 
 
-# Section 1, "Legal pairs", written out: what may stand together. Whatever is not here is refused.
+# Section 1, "Legal pairs", written out: what may stand together. Whatever is not here is refused, unknown modes too.
 _LEGAL_RECIPIENTS = frozenset(
     {
         (PackageType.APPLICATION, Target.ANY_DEVICE, RecipientMode.GROUP),
@@ -269,9 +269,8 @@ _LEGAL_RECIPIENTS = frozenset(
 def _check_recipient_mode(head: Head) -> None:
     code = DeviceCode.RECIPIENT_MODE
     mode = head.recipient_mode
-    require(mode in tuple(RecipientMode), code, f"recipient mode {int(mode)} is not known")
     legal = (head.package_type, head.target, mode) in _LEGAL_RECIPIENTS
-    require(legal, code, f"recipient mode {int(mode)} does not go with this package type and target")
+    require(legal, code, f"recipient mode {int(mode)} is unknown, or does not go with this package type and target")
 
     encrypted = mode != RecipientMode.NONE
     wrapped_in_head = mode in (RecipientMode.DEVICE, RecipientMode.GROUP)

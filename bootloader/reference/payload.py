@@ -7,7 +7,7 @@ from hmac import compare_digest
 from typing import Protocol
 
 from bootloader.reference.codes import DeviceCode, require
-from bootloader.reference.crypto import SCALAR_SIZE_BYTES, context, ecdh, hkdf_sha256, public_point, sha256
+from bootloader.reference.crypto import AES_KEY_SIZE_BYTES, context, ecdh, hkdf_sha256, public_point, sha256
 from bootloader.reference.head import CHUNK_SIZE_BYTES, LINK_SIZE_BYTES, Head, RecipientMode
 
 ZERO_LINK = bytes(LINK_SIZE_BYTES)
@@ -69,7 +69,7 @@ def unwrap_content_key(head: Head, recipient_private: bytes, device_uid: bytes) 
             public_point(recipient_private),
         )
     )
-    pad = hkdf_sha256(shared_secret, info, SCALAR_SIZE_BYTES)
+    pad = hkdf_sha256(shared_secret, info, AES_KEY_SIZE_BYTES)
     content_key = bytes(wrapped ^ mask for wrapped, mask in zip(head.wrapped_cek, pad, strict=True))
     require_committed(head, content_key)
     return content_key

@@ -49,8 +49,8 @@ RFC_6979_SIGNATURES = {
 }
 
 
-def refused_signature(public: bytes, digest: bytes, signature: bytes) -> bool:
-    with pytest.raises(Refused) as refusal:
+def refused_signature(public: bytes, digest: bytes, signature: bytes, because: str = ".") -> bool:
+    with pytest.raises(Refused, match=because) as refusal:
         verify_signature(public, digest, signature)
     return refusal.value.code is DeviceCode.SIGNATURE_INVALID
 
@@ -63,6 +63,7 @@ def test_sha256_joins_its_parts() -> None:
 def test_context_is_padded_to_16_bytes() -> None:
     assert context("SR-pkg-app-v1") == b"SR-pkg-app-v1\x00\x00\x00"
     assert context("sixteen-letters!") == b"sixteen-letters!"
+    assert context("v") == b"v" + bytes(15)
 
 
 @pytest.mark.parametrize("name", ["", "seventeen-letters", "kéy"])
@@ -106,21 +107,39 @@ def test_every_flipped_bit_of_signature_digest_and_key() -> None:
 
 @pytest.mark.parametrize("value", [0, P256_ORDER, P256_ORDER + 1, 2**256 - 1])
 def test_r_and_s_out_of_range(value: int) -> None:
+    """Refused by our own check, before the library (whose opinion is the same) is asked."""
     wrong = value.to_bytes(32, "big")
-    assert refused_signature(SIGNER.public, DIGEST, wrong + SIGNATURE[32:])
-    assert refused_signature(SIGNER.public, DIGEST, SIGNATURE[:32] + wrong)
-    assert refused_signature(SIGNER.public, DIGEST, wrong + wrong)
+    for signature in (wrong + SIGNATURE[32:], SIGNATURE[:32] + wrong, wrong + wrong):
+        assert refused_signature(SIGNER.public, DIGEST, signature, because="not between 1 and n-1")
+
+
+@pytest.mark.parametrize("value", [1, P256_ORDER - 1])
+def test_r_and_s_at_the_edge_of_their_range(value: int) -> None:
+    edge = value.to_bytes(32, "big")
+    for signature in (edge + SIGNATURE[32:], SIGNATURE[:32] + edge):
+        assert refused_signature(SIGNER.public, DIGEST, signature, because="does not verify")
 
 
 def test_s_plus_the_order_is_another_form_of_the_same_number() -> None:
     """A key made for the purpose: with a chosen nonce k and s = 5, d = (k·s − e) · r⁻¹ (Wycheproof does it for r)."""
+    public, r = key_that_signed_with_s(5)
+    verify_signature(public, DIGEST, r + (5).to_bytes(32, "big"))
+    assert refused_signature(public, DIGEST, r + (5 + P256_ORDER).to_bytes(32, "big"))
+
+
+def test_s_in_fewer_or_more_bytes() -> None:
+    public, r = key_that_signed_with_s(5)
+    for size in (1, 31, 33, 64):
+        assert refused_signature(public, DIGEST, r + (5).to_bytes(size, "big"))
+
+
+def key_that_signed_with_s(s: int) -> tuple[bytes, bytes]:
+    """(public key, r) of a signature over DIGEST that has this s."""
     nonce = fake_key("nonce")
     e, k = int.from_bytes(DIGEST, "big"), int.from_bytes(nonce.private, "big")
-    r, s = nonce.public[:32], 5
+    r = nonce.public[:32]
     private = (k * s - e) * pow(int.from_bytes(r, "big"), -1, P256_ORDER) % P256_ORDER
-    public = public_point(private.to_bytes(32, "big"))
-    verify_signature(public, DIGEST, r + s.to_bytes(32, "big"))
-    assert refused_signature(public, DIGEST, r + (s + P256_ORDER).to_bytes(32, "big"))
+    return public_point(private.to_bytes(32, "big")), r
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 65, 128])

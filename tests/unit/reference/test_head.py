@@ -209,6 +209,7 @@ CASES: list[tuple[str, PackagePlan, dict[str, bytes], DeviceCode]] = [
     ),
     # 10
     ("target 3", PackagePlan(), {"target": u8(3)}, DeviceCode.TARGET),
+    ("target 3, no UID", bootloader_plan(), {"target": u8(3)}, DeviceCode.TARGET),
     ("one UID, none given", PackagePlan(), zero("target_uid"), DeviceCode.TARGET),
     ("one UID, only its last byte", PackagePlan(), last_byte("target_uid"), DeviceCode.OK),
     ("any device, a UID given", bootloader_plan(), last_byte("target_uid"), DeviceCode.TARGET),
