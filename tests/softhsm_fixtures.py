@@ -89,7 +89,9 @@ def write_pin(path: Path, pin: str) -> Path:
 def _fast_folder() -> Path:
     """On tmpfs where there is one: tokens fsync a lot."""
     shared_memory = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
-    return Path(tempfile.mkdtemp(prefix="strongroom-", dir=shared_memory if os.access(shared_memory, os.W_OK) else None))
+    return Path(
+        tempfile.mkdtemp(prefix="strongroom-", dir=shared_memory if os.access(shared_memory, os.W_OK) else None)
+    )
 
 
 def _make_pins(folder: Path) -> tuple[PinFile, PinFile]:
@@ -108,7 +110,7 @@ def _configure_softhsm(folder: Path) -> dict[str, str]:
     return {"SOFTHSM2_CONF": str(configuration)}
 
 
-def _nss_arguments(folder: Path, label: str = "nss-one") -> str:
+def nss_arguments(folder: Path, label: str = "nss-one") -> str:
     return (
         f"configdir='sql:{folder}' certPrefix='' keyPrefix='' secmod='' "
         f"dbTokenDescription='{label}' dbSlotDescription='{label}'"
@@ -137,7 +139,7 @@ def softhsm_template() -> Iterator[TokenRig]:
 @pytest.fixture(scope="session")
 def nss_template() -> Iterator[TokenRig]:
     folder = _fast_folder()
-    config = ModuleConfig(find_module("softokn3"), _nss_arguments(folder))
+    config = ModuleConfig(find_module("softokn3"), nss_arguments(folder))
     info = init_token(load_module(config), "nss-one", None, _make_pins(folder)[1])
     yield TokenRig("nss", folder, config, info)
     shutil.rmtree(folder)
@@ -160,7 +162,7 @@ def softhsm(softhsm_template: TokenRig, monkeypatch: pytest.MonkeyPatch) -> Iter
 def nss(nss_template: TokenRig) -> Iterator[TokenRig]:
     folder = _fast_folder()
     shutil.copytree(nss_template.folder, folder, dirs_exist_ok=True)
-    config = ModuleConfig(nss_template.config.path, _nss_arguments(folder))
+    config = ModuleConfig(nss_template.config.path, nss_arguments(folder))
     module = load_module(config)
     yield TokenRig("nss", folder, config, nss_template.info)
     close_all(module)

@@ -113,6 +113,8 @@ class _CkrRow:
 _LOST = "the token or its session failed; check that it is connected, then try again"
 _BAD_CALL = "the module refused the parameters; report this with the module's name and version"
 _UNSUPPORTED = "the module cannot do this; `strongroom token info` shows what it can"
+_VANISHED = "the key vanished from the token"
+_WRONG_TYPE = "this is not a key for this operation"
 _FORBIDDEN = "the token's rules forbid this on this object"
 
 _ROWS = (
@@ -137,9 +139,9 @@ _ROWS = (
     _CkrRow(0x41, "CKR_ENCRYPTED_DATA_LEN_RANGE", "EncryptedDataLenRange", ActionRefused, "the data is not authentic"),
     _CkrRow(0x50, "CKR_FUNCTION_CANCELED", "FunctionCancelled", TokenLost, "the operation was cancelled"),
     _CkrRow(0x54, "CKR_FUNCTION_NOT_SUPPORTED", "FunctionNotSupported", MechanismUnsupported, _UNSUPPORTED),
-    _CkrRow(0x60, "CKR_KEY_HANDLE_INVALID", "KeyHandleInvalid", TokenLost, "the key vanished from the token"),
+    _CkrRow(0x60, "CKR_KEY_HANDLE_INVALID", "KeyHandleInvalid", TokenLost, _VANISHED),
     _CkrRow(0x62, "CKR_KEY_SIZE_RANGE", "KeySizeRange", MechanismUnsupported, _UNSUPPORTED),
-    _CkrRow(0x63, "CKR_KEY_TYPE_INCONSISTENT", "KeyTypeInconsistent", MechanismUnsupported, "not a key for this"),
+    _CkrRow(0x63, "CKR_KEY_TYPE_INCONSISTENT", "KeyTypeInconsistent", MechanismUnsupported, _WRONG_TYPE),
     _CkrRow(0x64, "CKR_KEY_NOT_NEEDED", "KeyNotNeeded", MechanismUnsupported, _BAD_CALL),
     _CkrRow(0x66, "CKR_KEY_NEEDED", "KeyNeeded", MechanismUnsupported, _BAD_CALL),
     _CkrRow(0x67, "CKR_KEY_INDIGESTIBLE", "KeyIndigestible", ActionRefused, _FORBIDDEN),
@@ -184,6 +186,11 @@ _ROWS = (
     _CkrRow(0xE0, "CKR_TOKEN_NOT_PRESENT", "TokenNotPresent", TokenLost, "there is no token in the slot; insert it"),
     _CkrRow(0xE1, "CKR_TOKEN_NOT_RECOGNIZED", "TokenNotRecognised", TokenLost, "the module does not know this token"),
     _CkrRow(0xE2, "CKR_TOKEN_WRITE_PROTECTED", "TokenWriteProtected", ActionRefused, "the token is write-protected"),
+    _CkrRow(0xF0, "CKR_UNWRAPPING_KEY_HANDLE_INVALID", "UnwrappingKeyHandleInvalid", TokenLost, _VANISHED),
+    _CkrRow(0xF1, "CKR_UNWRAPPING_KEY_SIZE_RANGE", "UnwrappingKeySizeRange", MechanismUnsupported, _UNSUPPORTED),
+    _CkrRow(
+        0xF2, "CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT", "UnwrappingKeyTypeInconsistent", MechanismUnsupported, _WRONG_TYPE
+    ),
     _CkrRow(0x100, "CKR_USER_ALREADY_LOGGED_IN", "UserAlreadyLoggedIn", TokenBusy, "this process is logged in already"),
     _CkrRow(0x101, "CKR_USER_NOT_LOGGED_IN", "UserNotLoggedIn", TokenLost, "the token logged us out; open it again"),
     _CkrRow(
@@ -205,6 +212,11 @@ _ROWS = (
     _CkrRow(0x110, "CKR_WRAPPED_KEY_INVALID", "WrappedKeyInvalid", ActionRefused, "the wrapped key is not authentic"),
     _CkrRow(
         0x112, "CKR_WRAPPED_KEY_LEN_RANGE", "WrappedKeyLenRange", ActionRefused, "the wrapped key is not authentic"
+    ),
+    _CkrRow(0x113, "CKR_WRAPPING_KEY_HANDLE_INVALID", "WrappingKeyHandleInvalid", TokenLost, _VANISHED),
+    _CkrRow(0x114, "CKR_WRAPPING_KEY_SIZE_RANGE", "WrappingKeySizeRange", MechanismUnsupported, _UNSUPPORTED),
+    _CkrRow(
+        0x115, "CKR_WRAPPING_KEY_TYPE_INCONSISTENT", "WrappingKeyTypeInconsistent", MechanismUnsupported, _WRONG_TYPE
     ),
     _CkrRow(0x120, "CKR_RANDOM_SEED_NOT_SUPPORTED", "RandomSeedNotSupported", MechanismUnsupported, _UNSUPPORTED),
     _CkrRow(0x121, "CKR_RANDOM_NO_RNG", "RandomNoRNG", MechanismUnsupported, "the token has no random generator"),

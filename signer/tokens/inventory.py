@@ -77,7 +77,8 @@ def dump(raw: pkcs11.Session) -> tuple[Mapping[str, Any], ...]:
 def shown_attributes(item: pkcs11.Object) -> Template:
     """The attributes that the module gives for an object; those it does not know are left out."""
     try:
-        return dict(item.get_attributes(list(_SHOWN)))
+        # python-pkcs11 gives the attributes back as plain numbers.
+        return {Attribute(number): value for number, value in item.get_attributes(list(_SHOWN)).items()}
     except pkcs11.PKCS11Error:
         return _one_by_one(item)
 

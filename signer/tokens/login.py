@@ -13,6 +13,7 @@ import pkcs11
 
 from signer.tokens.attributes import make_attribute_mapper
 from signer.tokens.errors import (
+    ModuleError,
     PinSourceError,
     TokenAmbiguous,
     TokenError,
@@ -61,7 +62,7 @@ def handle_of(session: pkcs11.Session) -> int:
 def find_token(module: Module, uri: Pkcs11Uri) -> pkcs11.Token:
     """The one initialised token that the URI names.
 
-    Raises TokenNotFound, TokenAmbiguous, or pkcs11.PKCS11Error. The caller holds the module's lock.
+    Raises TokenNotFound, TokenAmbiguous, ModuleError, or pkcs11.PKCS11Error. The caller holds the module's lock.
     """
     found = [token for token in module.slots_with_tokens() if matches(uri, token_info(token))]
     if not found:
@@ -82,7 +83,7 @@ def open_session(
         try:
             token = find_token(module, uri)
             return token.open(rw=writable, attribute_mapper=_MAPPER), token_info(token)
-        except TokenNotFound as error:
+        except (TokenNotFound, ModuleError) as error:
             failure: TokenError = error
         except pkcs11.PKCS11Error as error:
             failure = error_from_exception(error, f"opening token {uri.serial}")

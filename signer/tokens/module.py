@@ -10,6 +10,7 @@ import ctypes
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Module:
         self.lock = threading.RLock()
         self.sessions: set[Session] = set()
         self.profile: ModuleProfile | None = None
-        """What probing found, once somebody needed it; see `signer.tokens.profile_cache` to keep it between processes."""
+        """What probing found, once somebody needed it; `signer.tokens.profile_cache` keeps it between processes."""
         self.refused_pins: list[tuple[str | None, PinSource]] = []
         """Token serial and repeatable source of every PIN that was refused in this process: not tried again."""
         self._process_id = os.getpid()
@@ -90,8 +91,7 @@ class Module:
             except pkcs11.PKCS11Error as error:
                 failure = error
             pause_before_retry(attempt)
-        reason = error_from_exception(failure, f"initialising PKCS#11 module {self.path}")
-        raise ModuleError(f"{reason}; check the module's own configuration (for SoftHSM: SOFTHSM2_CONF)", reason.ckr)
+        raise self._initialisation_failed(failure)
 
     def check_process(self) -> None:
         """Raises ForkedProcess in a child made by fork: it shares its parent's sessions and locks."""
@@ -114,19 +114,30 @@ class Module:
                 raise TokenBusy("a session is open on this module; close it first")
             if init_arguments is not None:
                 self.config = ModuleConfig(self.config.path, init_arguments)
-            try:
-                if self.library.initialized:
+            if self.library.initialized:
+                with suppress(pkcs11.PKCS11Error):
                     self.library.finalize()
-                self.library.initialize()
-            except pkcs11.PKCS11Error as error:
-                raise error_from_exception(error, f"initialising PKCS#11 module {self.path}") from None
+            self._ensure_initialized()
 
-    def slots_with_tokens(self) -> list[pkcs11.Token]:
-        """Every token of the module, initialised or not; raises pkcs11.PKCS11Error. The caller holds the lock."""
+    def _ensure_initialized(self) -> None:
         import pkcs11
 
-        if not self.library.initialized:
-            self.library.initialize()
+        try:
+            if not self.library.initialized:
+                self.library.initialize()
+        except pkcs11.PKCS11Error as error:
+            raise self._initialisation_failed(error) from None
+
+    def _initialisation_failed(self, error: Exception) -> ModuleError:
+        reason = error_from_exception(error, f"initialising PKCS#11 module {self.path}")
+        hint = "check the module's own configuration and files (for SoftHSM: SOFTHSM2_CONF and its token folder)"
+        return ModuleError(f"{reason}; {hint}", reason.ckr)
+
+    def slots_with_tokens(self) -> list[pkcs11.Token]:
+        """Every token of the module, initialised or not; raises pkcs11.PKCS11Error, ModuleError. The caller locks."""
+        import pkcs11
+
+        self._ensure_initialized()
         tokens = []
         for slot in self.library.get_slots():
             try:

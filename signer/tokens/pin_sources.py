@@ -162,7 +162,9 @@ class PinCommand:
             process = self._start(write_end)
             try:
                 size_bytes = self._read_until(read_end, data, deadline)
-                status = process.wait(timeout=max(0.0, deadline - time.monotonic()))
+                # With more than a PIN the program may be blocked on the rest: what there is, is refused below.
+                is_complete = size_bytes < len(data)
+                status = process.wait(timeout=max(0.0, deadline - time.monotonic())) if is_complete else 0
             except subprocess.TimeoutExpired:
                 raise self._too_slow() from None
             finally:

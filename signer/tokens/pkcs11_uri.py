@@ -23,18 +23,18 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LIBRARY_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?")
 _UNRESERVED_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 
-# Largest value in bytes after decoding. The first seven are the widths of CK_TOKEN_INFO, CK_SLOT_INFO and CK_INFO.
+# Largest value in bytes after decoding. Tokens have shorter labels (32) and serials (16), but not the RFC's examples.
 _MAX_VALUE_BYTES: Mapping[str, int] = MappingProxyType(
     {
-        "token": 32,
-        "manufacturer": 32,
-        "serial": 16,
-        "model": 16,
-        "library-manufacturer": 32,
-        "library-description": 32,
-        "slot-manufacturer": 32,
-        "slot-description": 64,
+        "token": 255,
+        "manufacturer": 255,
+        "serial": 255,
+        "model": 255,
+        "library-manufacturer": 255,
+        "library-description": 255,
         "library-version": 7,
+        "slot-manufacturer": 255,
+        "slot-description": 255,
         "object": 255,
         "type": 16,
         "id": 64,

@@ -1,7 +1,7 @@
 """Finding out what a PKCS#11 module really does, by doing it and comparing with software.
 
 Session objects of a scratch session do, except for the question which attributes a module takes for objects on the
-token: NSS softokn takes more for session objects. Those few token objects are labelled unfinished and destroyed at once.
+token: NSS softokn takes more for session objects. Those few are labelled unfinished, and destroyed at once.
 Mechanism lists are not asked: they name what is not there, and say nothing about which standard a number means.
 """
 

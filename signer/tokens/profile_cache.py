@@ -1,4 +1,4 @@
-"""Keeping module profiles in a folder, one file per installed module, so that a module is probed once and not per start."""
+"""Keeping module profiles in a folder, one file per installed module, so that a module is not probed at every start."""
 
 from __future__ import annotations
 

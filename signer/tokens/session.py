@@ -105,8 +105,8 @@ class Session:
     def generate(self, spec: KeySpec, label: str, profile: ModuleProfile | None = None) -> KeyHandle | SecretKeyHandle:
         """Generate a key by its spec, under a label that no object on the token has.
 
-        `profile` says how this module wants it done; without one it is probed, once per module and process. Raises LabelTaken,
-        MechanismUnsupported, ActionRefused, KeyInconsistent when the token did not do what was asked.
+        `profile` says how this module wants it done; without one it is probed, once per module and process. Raises
+        LabelTaken, MechanismUnsupported, ActionRefused, KeyInconsistent when the token did not do what was asked.
         """
         from signer.tokens import generation
         from signer.tokens.probes import probe

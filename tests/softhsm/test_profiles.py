@@ -1,0 +1,100 @@
+"""What the two modules do, as probed; and that the hot path asks for no profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pki.errors import ConfigurationError, OutputError
+from pki.values import Digest, Scheme
+from signer.tokens import KeyRef
+from signer.tokens.profile_cache import profile_of
+from signer.tokens.profiles import ModuleProfile, PaddedWrap
+from tests.softhsm.fault_rig import counted
+from tests.softhsm_fixtures import TokenRig
+
+LABEL = "sr:application-release:pump-x2:0001"
+NOTHING: frozenset[str] = frozenset()
+COPYABLE = frozenset({"COPYABLE"})
+
+SOFTHSM = ModuleProfile(
+    identity="",
+    raw_ecdsa=True,
+    ecdsa_sha256=False,
+    ecdh_null_kdf=True,
+    random=True,
+    aes_key_wrap=True,
+    padded_wrap=PaddedWrap.RFC_5649_OF_WHOLE_BLOCKS,
+    kwp_0x210b=False,
+    extractable_enforced=True,
+    reports_local=True,
+    locks_by_copy=True,
+    copy_forbids_copying=False,
+    copies_are_exact=True,
+    dropped_public=NOTHING,
+    dropped_private=NOTHING,
+    dropped_secret=NOTHING,
+)
+NSS = ModuleProfile(
+    identity="",
+    raw_ecdsa=True,
+    ecdsa_sha256=True,
+    ecdh_null_kdf=True,
+    random=True,
+    aes_key_wrap=True,
+    padded_wrap=PaddedWrap.PKCS7,
+    kwp_0x210b=False,
+    extractable_enforced=False,
+    reports_local=False,
+    locks_by_copy=False,
+    copy_forbids_copying=False,
+    copies_are_exact=False,
+    dropped_public=COPYABLE,
+    dropped_private=COPYABLE,
+    dropped_secret=COPYABLE,
+)
+
+
+def test_the_probed_profile_is_what_was_measured(token_rig: TokenRig) -> None:
+    with token_rig.open(writable=False) as session:
+        profile = session.probe_profile()
+        assert session.objects() == ()
+    assert token_rig.config.path.rpartition("/")[2] in profile.identity or "softhsm" in profile.identity
+    assert replace(profile, identity="") == {"softhsm": SOFTHSM, "nss": NSS}[token_rig.kind]
+
+
+def test_a_kept_profile_is_read_and_not_probed_again(token_rig: TokenRig, tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    with token_rig.open() as session:
+        first = profile_of(session, folder)
+        with counted(session.module, "C_GenerateKeyPair") as calls:
+            assert profile_of(session, folder) == first
+        assert calls == []
+        (kept,) = folder.iterdir()
+        for damage in ("", "{}", kept.read_text().replace("true", "1", 1), kept.read_text() * 2):
+            kept.write_text(damage)
+            with pytest.raises(ConfigurationError, match="delete"):
+                profile_of(session, folder)
+        kept.unlink()
+        folder.rmdir()
+        folder.write_text("a file in the way")
+        with pytest.raises((OutputError, ConfigurationError)):
+            profile_of(session, folder)
+
+
+def test_opening_finding_and_signing_probe_nothing(token_rig: TokenRig) -> None:
+    with token_rig.open() as session:
+        token_rig.generate(session)
+    module = token_rig.module
+    with (
+        counted(module, "C_GenerateKeyPair") as pairs,
+        counted(module, "C_GenerateKey") as keys,
+        counted(module, "C_CreateObject") as objects,
+        counted(module, "C_OpenSession") as sessions,
+        token_rig.open(writable=False) as session,
+    ):
+        session.find(KeyRef(LABEL)).sign(Digest.of(b"x"), Scheme.ECDSA_P256_SHA256_RAW)
+    assert (pairs, keys, objects) == ([], [], [])
+    assert len(sessions) == 1
