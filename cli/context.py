@@ -19,6 +19,7 @@ from signer.authority.development_material import refuse_fake_path, refuse_known
 from signer.authority.repository import AUTHORITY_FILE, AuthorityRepository, locate
 
 if TYPE_CHECKING:
+    from bootloader.reference.board import Board
     from pki.roles import Role
     from signer.authority.model import KeyConfig, PinConfig, Site, TokenConfig
     from signer.store.key_store import KeyStore
@@ -55,6 +56,24 @@ def repository_of(context: typer.Context) -> AuthorityRepository:
 def site_of(context: typer.Context, repository: AuthorityRepository) -> Site:
     """The site that --site names, else the authority's default. Raises ConfigurationError."""
     return repository.site((context.obj or {}).get("site"))
+
+
+def board_of(repository: AuthorityRepository, name: str) -> Board:
+    """A board of the repository, checked by the bootloader's own reader. Raises ConfigurationError."""
+    from bootloader.reference.board import BoardInvalid, load_board
+
+    path = repository.board_path(name)
+    try:
+        board = load_board(path.read_text(encoding="utf-8"))
+    except BoardInvalid as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: not UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
+    if board.name != name:
+        raise ConfigurationError(f"{path}: `name` is {board.name!r}; make the two equal")
+    return board
 
 
 def change_by_operator(reason: str, when: datetime) -> Change:

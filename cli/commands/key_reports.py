@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +13,7 @@ from cli.options import JsonOption, OutputOption
 from cli.output import emit, write_new_file
 from pki.errors import InputRefused
 from pki.roles import Role
+from signer.authority.public_key_files import public_key_to_pem
 from signer.inventory import key_rows as rows
 from signer.store.stored_times import time_to_text
 from signer.store.values import StateChange
@@ -129,8 +128,7 @@ def export(
         record = store.key(label)
     if record.public_key is None:
         raise InputRefused(f"key {label} is a secret key: it has no public half")
-    body = "\n".join(textwrap.wrap(base64.b64encode(record.public_key.spki).decode("ascii"), 64))
-    write_new_file(out, f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode("ascii"))
+    write_new_file(out, public_key_to_pem(record.public_key))
     data = {"label": label, "file": str(out), "spki_sha256": record.public_key.spki_sha256.hex()}
     emit(data, as_json, f"wrote {out}\nSHA-256 of the SubjectPublicKeyInfo: {record.public_key.spki_sha256.hex()}")
 
