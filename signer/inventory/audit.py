@@ -25,11 +25,15 @@ def audit_token(
 
 
 def unavoidable_rules(profile: ModuleProfile) -> frozenset[str]:
-    """The rules that a module breaks for every key, by its probed profile (docs/spec/key-roles.md, "Audit")."""
+    """The rules that a module breaks for every key, by its probed profile (docs/spec/key-roles.md, "Audit").
+
+    That copies cannot be forbidden is excused only where a copy gains nothing: it is exact, or the key itself can be
+    changed anyway (docs/adr/0022).
+    """
     rules = set()
     if not profile.locks_by_copy:
         rules.add("KA-02")
-    if not profile.copy_forbids_copying:
+    if not profile.copy_forbids_copying and (profile.copies_are_exact or not profile.locks_by_copy):
         rules.add("KA-03")
     if not profile.reports_local:
         rules.add("KA-06")
