@@ -37,7 +37,7 @@ from signer.trust_bundles.encoding import (
     unsigned_bundle,
 )
 from signer.trust_bundles.signing import add_signature
-from tests.conformance.vectors import VECTORS, Entry, content, entries, hexes, name_of, worthless_keys
+from tests.conformance.vectors import Entry, content, entries, hexes, name_of, worthless_keys
 from tests.vectors.generator import p256
 
 SIGNATURES = slice(448, 576)
@@ -116,6 +116,12 @@ def request_for(entry: Entry) -> PackageRequest:
     )
 
 
+def image_for(entry: Entry, folder: Path) -> Path:
+    path = folder / "image.bin"
+    path.write_bytes(content(entry["made_from"]["image"])[: entry["expected"]["fields"]["image_size_bytes"]])
+    return path
+
+
 def limits_for(entry: Entry) -> ImageLimits:
     return ImageLimits(entry["expected"]["fields"]["load_address"], 1 << 20)
 
@@ -135,7 +141,7 @@ ENCODABLE = [entry for entry in entries("packages") if "made_from" in entry]
 @pytest.mark.parametrize("entry", ENCODABLE, ids=name_of)
 def test_package_build_writes_the_vector(entry: Entry, tmp_path: Path) -> None:
     keys = [signing_key(name) for name in entry["made_from"]["signers"]]
-    with open_firmware(VECTORS / entry["made_from"]["image"], limits_for(entry), FirmwareFormat.BINARY) as firmware:
+    with open_firmware(image_for(entry, tmp_path), limits_for(entry), FirmwareFormat.BINARY) as firmware:
         written = build_package(
             request_for(entry),
             firmware,
@@ -159,7 +165,7 @@ def test_package_build_writes_the_vector(entry: Entry, tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", ENCODABLE, ids=name_of)
 def test_package_prepare_and_sign_write_the_vector(entry: Entry, tmp_path: Path) -> None:
     prepared, signed = tmp_path / "prepared.srp", tmp_path / "signed.srp"
-    with open_firmware(VECTORS / entry["made_from"]["image"], limits_for(entry), FirmwareFormat.BINARY) as firmware:
+    with open_firmware(image_for(entry, tmp_path), limits_for(entry), FirmwareFormat.BINARY) as firmware:
         prepare_package(request_for(entry), firmware, prepared, means_for(entry), sbom_for(entry, tmp_path))
     vector = content(entry["file"])
     payload_end = 1024 + entry["expected"]["fields"]["payload_size_bytes"]

@@ -1,181 +1,165 @@
-"""Journal vectors: what stands in the two halves, and what a reader must find there."""
+"""Journal vectors about halves and slots: what is a record, which records remain, which half is active."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tests.vectors.generator.journal import (
     ERASED,
     RECORD_TYPES,
     SLOT_SIZE_BYTES,
+    USED_MARK,
     HalfWriter,
     half_header,
     padded,
+    record_fields,
     record_header,
 )
+from tests.vectors.generator.journal_case import (
+    APPLICATION_REGION,
+    BOOTLOADER_B_REGION,
+    LOCKED,
+    OPERATIONAL,
+    JournalCase,
+    boot_confirmed,
+    boot_trial,
+    device,
+    event,
+    floors,
+    head_hash,
+    install_started,
+    installed,
+    read,
+    started_half,
+)
 from tests.vectors.generator.keys import key
-from tests.vectors.generator.primitives import derived_bytes, u16, u32
-from tests.vectors.generator.world import DEVICE_BUNDLE, LOT, PRODUCT
+from tests.vectors.generator.primitives import derived_bytes, u32
+from tests.vectors.generator.world import DEVICE_BUNDLE
 
-HALF_SIZE_BYTES = 16 * 1024
-VOID_HALF = half_header(0, b"SRJ0")
 ERASED_SLOT = ERASED * SLOT_SIZE_BYTES
-LOCKED, OPERATIONAL = 0x3C, 0xA5
-APPLICATION_REGION, BOOTLOADER_A_REGION, BOOTLOADER_B_REGION = 1, 2, 3
+SECOND_RECORD_OFFSET = started_half().offset
 
 
-@dataclass(frozen=True, slots=True)
-class JournalCase:
-    """`halves` are the bytes from the front of each half; the rest is erased. `active` is the one to be read."""
-
-    name: str
-    description: str
-    halves: tuple[bytes, bytes]
-    active: int | None
-    writer: HalfWriter | None
-    half_size_bytes: int = HALF_SIZE_BYTES
-
-
-def device(lifecycle: int, flags: int = 0) -> bytes:
-    """Payload of DEVICE."""
-    return PRODUCT + u16(3) + bytes((lifecycle, flags)) + LOT
-
-
-def head_hash(label: str) -> bytes:
-    """Something that stands for the hash of a head."""
-    return derived_bytes(f"Strongroom test head hash {label}", 32)
-
-
-def installed(label: str) -> bytes:
-    """Payload of INSTALLED."""
-    fixed = bytes((1, 0, 0, 0)) + u32(10) + bytes((1, 2)) + u16(255) + u32(7)
-    return fixed + head_hash(label) + derived_bytes(f"upload {label}", 32) + key("app-release-1").public
-
-
-def install_started(region: int, label: str) -> bytes:
-    """Payload of INSTALL_STARTED."""
-    return bytes((region, 0, 0, 0)) + head_hash(label)
-
-
-def app_trial(attempts: int, label: str) -> bytes:
-    """Payload of APP_TRIAL."""
-    return u32(attempts) + head_hash(label)
-
-
-def boot_trial(copy: int, attempts: int, label: str) -> bytes:
-    """Payload of BOOT_TRIAL."""
-    return bytes((copy, attempts, 0, 0)) + head_hash(label)
-
-
-def boot_confirmed(copy: int, label: str) -> bytes:
-    """Payload of BOOT_CONFIRMED."""
-    return bytes((copy, 0, 0, 0)) + head_hash(label)
-
-
-def floors(application: int, bootloader: int, factory_test: int) -> bytes:
-    """Payload of FLOORS."""
-    return u32(application) + u32(bootloader) + u32(factory_test)
-
-
-def event(code: int, kind: int, count: int) -> bytes:
-    """Payload of EVENT."""
-    return u16(code) + bytes((kind, 0)) + u32(count)
-
-
-def started_half(half_sequence: int = 1) -> HalfWriter:
-    """A half with a first record, as most vectors begin."""
-    writer = HalfWriter(half_sequence)
-    writer.append("DEVICE", device(OPERATIONAL))
-    return writer
-
-
-def read(name: str, description: str, writer: HalfWriter) -> JournalCase:
-    """A vector whose half 0 is read; half 1 is void."""
-    return JournalCase(name, description, (writer.content, VOID_HALF), 0, writer)
-
-
-def kinds() -> Iterator[JournalCase]:
-    """Whole halves."""
+def whole() -> Iterator[JournalCase]:
+    """Halves written without a fault."""
+    private = [key(name).private.to_bytes(32, "big") for name in ("device-1-identity", "device-1-agreement")]
     writer = HalfWriter(1)
-    private = key("device-1-identity").private.to_bytes(32, "big") + key("device-1-agreement").private.to_bytes(
-        32, "big"
-    )
-    for kind, payload in (
-        ("DEVICE", device(LOCKED)),
-        ("TRUST_BUNDLE", DEVICE_BUNDLE.file),
-        ("BOOT_CONFIRMED", boot_confirmed(0, "copy a")),
-        ("DEVICE", device(OPERATIONAL, flags=1)),
-        ("DEVICE_KEYS", private),
-        ("GROUP_KEY", key("group-lot-1-agreement").private.to_bytes(32, "big")),
-        ("SEAL", b""),
-        ("INSTALL_STARTED", install_started(APPLICATION_REGION, "first")),
-        ("INSTALLED", installed("first")),
-        ("APP_TRIAL", app_trial(0, "first")),
-        ("APP_CONFIRMED", head_hash("first")),
-        ("FLOORS", floors(10, 3, 1)),
-        ("EVENT", event(0, 1, 1)),
-        ("INSTALL_STARTED", install_started(BOOTLOADER_B_REGION, "copy b")),
-        ("BOOT_TRIAL", boot_trial(1, 0, "copy b")),
-    ):
-        writer.append(kind, payload)
-    yield read("every-kind", "every kind of record once or twice, written without a fault", writer)
-    empty = HalfWriter(1)
-    yield read("no-records", "headers and nothing behind them", empty)
+    writer.append("DEVICE", device(LOCKED))
+    writer.append("TRUST_BUNDLE", DEVICE_BUNDLE.file)
+    writer.append("BOOT_CONFIRMED", boot_confirmed(0, "copy a"))
+    writer.append("DEVICE", device(OPERATIONAL, flags=1))
+    writer.append("DEVICE_KEYS", b"".join(private))
+    writer.append("GROUP_KEY", key("group-lot-1-agreement").private.to_bytes(32, "big"))
+    writer.append("SEAL")
+    writer.append("INSTALL_STARTED", install_started(APPLICATION_REGION, "first"))
+    writer.append("INSTALLED", installed("first"))
+    writer.append("APP_CONFIRMED", head_hash("first"))
+    writer.append("FLOORS", floors(10, 3, 1))
+    writer.append("EVENT", event(0, 1, 1))
+    writer.append("INSTALL_STARTED", install_started(BOOTLOADER_B_REGION, "copy b"))
+    writer.append("BOOT_TRIAL", boot_trial(1, 0, "copy b"), used_marks=1)
+    yield read("whole-half", "nearly every kind of record, written without a fault", writer)
+    yield read("no-records", "a header and nothing behind it", HalfWriter(1))
     writer = started_half()
     for length in (0, 1, 15, 16, 17, 2560):
-        writer.append(200, derived_bytes("unknown", length))
+        writer.append_unknown(200 + length % 5, derived_bytes("unknown", length))
     writer.append("FLOORS", floors(2, 2, 2))
-    yield read(
-        "unknown-type", "records of unknown type 200, up to the longest: kept, not applied, skipped whole", writer
-    )
+    yield read("unknown-types", "records of unknown types, up to the longest: kept, not applied, skipped whole", writer)
     writer = started_half()
-    while writer.offset + 64 <= 1024:
-        writer.append("INSTALL_STARTED", install_started(APPLICATION_REGION, str(writer.offset)))
-    writer.append("SEAL")
-    filler = 1024 - writer.offset
-    if filler:
-        writer.append(200, bytes(filler - SLOT_SIZE_BYTES))
-    yield JournalCase(
-        "full-half", "the last record ends where the half ends", (writer.content, VOID_HALF), 0, writer, 1024
-    )
+    half_size_bytes = writer.offset + 3 * SLOT_SIZE_BYTES
+    writer.append("GROUP_KEY", key("group-lot-1-agreement").private.to_bytes(32, "big"))
+    yield read("full-half", "the last record ends where the half ends", writer, half_size_bytes)
 
 
 def headers() -> Iterator[JournalCase]:
-    """Which half is read."""
-    whole = started_half()
-    slots = whole.content[: 2 * SLOT_SIZE_BYTES]
-    torn = slots[:12] + ERASED * 4
-    rest = whole.content[32:]
-    yield JournalCase(
-        "header-0-torn", "the first copy of the header is torn", (torn + slots[16:] + rest, VOID_HALF), 0, whole
+    """Halves that can and that cannot be read."""
+    writer = started_half()
+    rest = writer.content[SLOT_SIZE_BYTES:]
+    of_seven, of_six = half_header(7), half_header(6)
+    rows = (
+        ("header-torn", half_header(1)[:12] + ERASED * 4 + rest, "the last unit of the header is blank"),
+        ("header-bit", half_header(1)[:15] + bytes((half_header(1)[15] ^ 1,)) + rest, "one bit of the check differs"),
+        ("header-check-of-another-sequence", of_seven[:8] + of_six[8:] + rest, "the check belongs to another sequence"),
+        ("header-other-magic", half_header(1, b"SRJ0") + rest, "another magic, with the right check"),
+        ("halves-erased", b"", "nothing was ever written"),
     )
-    yield JournalCase(
-        "header-1-blank",
-        "the second copy of the header is blank",
-        (slots[:16] + ERASED_SLOT + rest, VOID_HALF),
-        0,
-        whole,
+    for name, half, words in rows:
+        yield JournalCase(name, words, (half, b""), None, None)
+    halves = (rows[0][1], writer.content)
+    yield JournalCase("header-torn-in-one-half", "the other half is read", halves, 1, writer)
+
+
+def active_halves() -> Iterator[JournalCase]:
+    """Both halves can be read: which one is active."""
+    sequences = (("", 5, 6), ("-256-over-255", 0xFF, 0x100), ("-greatest-over-1", 1, 0xFFFFFFFF))
+    for suffix, low, high in sequences:
+        old, new = started_half(low), started_half(high)
+        old.append("MOVED", u32(high))
+        new.append("FLOORS", floors(6, 6, 6))
+        words = f"half {low} says it moved to half {high}, which has not taken over yet"
+        yield JournalCase(f"moved{suffix}", words, (old.content, new.content), 1, new)
+    old, new = started_half(5), started_half(6)
+    yield JournalCase("neither-moved-nor-taken", "a compaction was cut", (old.content, new.content), 0, old)
+    yield JournalCase("neither-exchanged", "the same, halves exchanged", (new.content, old.content), 1, old)
+    old.append("MOVED", u32(7))
+    yield JournalCase("moved-to-another", "moved to a half that is not there", (old.content, new.content), 0, old)
+    old, new = started_half(5), started_half(6)
+    new.append("TAKEN", u32(5))
+    yield JournalCase("taken", "half 6 has taken over from half 5", (new.content, old.content), 0, new)
+    new.append("EVENT", event(0, 1, 1))
+    yield JournalCase("taken-and-written-on", "and has been written to since", (new.content, old.content), 0, new)
+    old, new = started_half(5), started_half(6)
+    old.append("MOVED", u32(6))
+    old.append("MOVED", u32(6), number=2)
+    old.append("SEAL")
+    yield JournalCase("moved-repeated-and-sealed", "MOVED, its copy, a SEAL", (old.content, new.content), 1, new)
+    old = started_half(5)
+    old.append("MOVED", u32(6))
+    old.append("FLOORS", floors(1, 1, 1), number=2)
+    yield JournalCase("moved-removed", "a record of the same number removes MOVED", (old.content, new.content), 0, old)
+    old = started_half(5)
+    old.append("MOVED", u32(6))
+    old.append("FLOORS", floors(1, 1, 1))
+    yield JournalCase("moved-not-last", "a record behind MOVED: it is not the last", (old.content, new.content), 0, old)
+    old, new = started_half(5), started_half(6)
+    new.append("TAKEN", u32(5))
+    new.append("FLOORS", floors(1, 1, 1), number=2)
+    yield JournalCase("taken-removed", "a record of the same number removes TAKEN", (old.content, new.content), 0, old)
+    lone = started_half(6)
+    yield JournalCase("high-alone", "one half can be read, whatever it says", (b"", lone.content), 1, lone)
+
+
+def numbers() -> Iterator[JournalCase]:
+    """Which of the valid records remain."""
+    rows: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+        ("ascending", "every number is greater: all remain", (2, 3, 7)),
+        ("same", "the same number twice: the first of the two is removed", (2, 3, 3)),
+        ("lower", "a lower number removes the record before it, and no other", (2, 3, 4, 2)),
+        ("three-times", "the same number three times: the last remains", (2, 2, 2)),
+        ("two-torn", "two numbers seen again, one after the other", (2, 3, 2, 3)),
+        ("byte-order", "0x0100 is greater than 0x00FF", (0xFF, 0x100)),
+        ("first-removed", "the first record itself is removed", (1, 2)),
     )
-    yield JournalCase(
-        "headers-both-torn", "both copies of the header are torn", (torn + torn + rest, VOID_HALF), None, None
-    )
-    yield JournalCase("halves-erased", "nothing was ever written", (b"", b""), None, None)
-    yield JournalCase("halves-void", "both halves are void", (VOID_HALF * 2, VOID_HALF), None, None)
-    wrong = half_header(7)[:8] + half_header(6)[8:]
-    yield JournalCase(
-        "header-check-of-another-sequence", "the check belongs to another sequence", (wrong * 2 + rest, b""), None, None
-    )
-    wrong = half_header(1)[:8] + half_header(1, b"SRJ0")[8:]
-    yield JournalCase("header-check-of-void", "the check belongs to a void header", (wrong * 2 + rest, b""), None, None)
-    for low, high in ((5, 6), (0xFF, 0x100), (1, 0xFFFFFFFF)):
-        older, newer = started_half(low), started_half(high)
-        newer.append("FLOORS", floors(high & 0xFF, 1, 1))
-        name = f"sequence-{high}-over-{low}"
-        yield JournalCase(name, "the half with the greater sequence is read", (older.content, newer.content), 1, newer)
-    older, newer = started_half(5), started_half(6)
-    halves = (older.content, newer.content[:12] + ERASED * 20 + newer.content[32:])
-    yield JournalCase("newer-half-torn-header", "compaction was cut while writing the header", halves, 0, older)
+    for name, words, listed in rows:
+        writer = started_half()
+        for count, number in enumerate(listed):
+            writer.append("INSTALL_STARTED", install_started(1 + count % 3, f"number {count}"), number=number)
+        yield read(f"numbers-{name}", words, writer)
+    writer = started_half()
+    for number in (2, 2):
+        writer.append("FLOORS", floors(2, 2, 2), number=number)
+    writer.append("SEAL")
+    yield read("settled", "the last record, its copy and a SEAL", writer)
+    writer.append("EVENT", event(0, 1, 1))
+    yield read("settled-and-written-on", "a record behind the SEAL: to be settled again", writer)
+    writer = started_half()
+    writer.append("SEAL")
+    writer.append("FLOORS", floors(2, 2, 2), number=1)
+    yield read("removed-across-a-seal", "a SEAL between two records is passed over", writer)
+    writer = started_half()
+    writer.append("SEAL")
+    writer.append_raw(ERASED_SLOT + b"\x00\x00\x00\x00" + ERASED * 12)
+    yield read("settled-not-blank-behind", "something torn behind the SEAL: to be settled again", writer)
 
 
 def followed(name: str, description: str, slots: bytes) -> JournalCase:
@@ -186,152 +170,91 @@ def followed(name: str, description: str, slots: bytes) -> JournalCase:
     return read(name, description, writer)
 
 
-SECOND_RECORD_OFFSET = started_half().offset
-
-
 def torn() -> Iterator[JournalCase]:
     """What a power cut leaves, with a record behind it."""
     at, payload = SECOND_RECORD_OFFSET, floors(4, 3, 2)
-    header = record_header(RECORD_TYPES["FLOORS"], 1, at, payload)
-    long_header = record_header(RECORD_TYPES["TRUST_BUNDLE"], 1, at, DEVICE_BUNDLE.file)
+    header = record_header(record_fields(RECORD_TYPES["FLOORS"], 2, payload), 1, at, payload)
+    bundle_fields = record_fields(RECORD_TYPES["TRUST_BUNDLE"], 2, DEVICE_BUNDLE.file)
+    long_header = record_header(bundle_fields, 1, at, DEVICE_BUNDLE.file)
     fewer_bits = bytes((payload[0] | 8,)) + payload[1:]
     blank_end = ERASED * 4
     rows = (
         ("payload-only", "a payload without its header", ERASED_SLOT + padded(payload)),
         ("check-incomplete", "the header's last unit is blank", header[:12] + blank_end + padded(payload)),
         ("payload-bit", "one bit of the payload is not programmed", header + padded(fewer_bits)),
-        ("free-slot", "a slot left free by the first append of a power-on", ERASED_SLOT),
+        ("fence", "a fence of two slots of zeros", bytes(2 * SLOT_SIZE_BYTES)),
         ("long-record", "a torn header that claims 2,304 bytes hides nothing", long_header[:12] + blank_end),
     )
     for name, words, slots in rows:
         yield followed(f"torn-{name}", words, slots)
+    writer = started_half()
+    writer.append_raw(ERASED_SLOT + padded(payload))
+    yield read("torn-at-the-end", "a payload without its header, and nothing behind: the end is behind it", writer)
 
 
 def malformed() -> Iterator[JournalCase]:
     """Slots that pass one check or the other and still are no record."""
     at, payload, kind = SECOND_RECORD_OFFSET, floors(4, 3, 2), RECORD_TYPES["FLOORS"]
-    seal = RECORD_TYPES["SEAL"]
+    seal = record_fields(RECORD_TYPES["SEAL"], 1, b"")
     yield followed("copy-from-another-offset", "valid at another offset", record_header(seal, 1, at + 16, b""))
     yield followed("copy-from-another-half", "of the half with sequence 2", record_header(seal, 2, at, b""))
-    forms = (
-        ("format-2", bytes((kind, 2)) + u16(12) + bytes(4), "record format 2"),
-        ("reserved-not-zero", bytes((kind, 1)) + u16(12) + b"\x00\x00\x00\x01", "the zero field is not zero"),
-        ("length-wrong", bytes((kind, 1)) + u16(11) + bytes(4), "another length than was checked"),
-    )
-    for name, fields, words in forms:
-        yield followed(f"record-{name}", words, record_header(kind, 1, at, payload, fields) + padded(payload))
+    other_length = record_fields(kind, 2, payload[:11])
+    slots = record_header(other_length, 1, at, payload) + padded(payload)
+    yield followed("record-length-wrong", "another length than was checked", slots)
+    other_number = record_fields(kind, 3, payload) + record_header(record_fields(kind, 2, payload), 1, at, payload)[8:]
+    yield followed("record-number-changed", "another number than was checked", other_number + padded(payload))
     too_long = derived_bytes("too long", 2561)
-    header = record_header(200, 1, at, too_long)
+    header = record_header(record_fields(200, 2, too_long), 1, at, too_long)
     yield followed("record-length-2561", "a payload longer than 2,560 bytes", header + padded(too_long))
     writer, half_size_bytes = started_half(), 128
     writer.append_raw(ERASED_SLOT * ((half_size_bytes - writer.offset) // SLOT_SIZE_BYTES - 2))
-    writer.append_bare(record_header(200, 1, writer.offset, ERASED * 32), bytes(16))
+    beyond = bytes(16) + ERASED * 16
+    writer.append_raw(record_header(record_fields(200, 2, beyond), 1, writer.offset, beyond) + bytes(16))
     words = "the last record claims more bytes than the half has"
-    yield JournalCase("record-beyond-the-half", words, (writer.content, VOID_HALF), 0, writer, half_size_bytes)
+    yield read("record-beyond-the-half", words, writer, half_size_bytes)
 
 
 def nested() -> Iterator[JournalCase]:
-    """A record whose payload looks like a record."""
+    """A record whose payload looks like a record, and records in the place of marks."""
+    seal = record_fields(RECORD_TYPES["SEAL"], 2, b"")
     writer = started_half()
-    inner = record_header(RECORD_TYPES["SEAL"], 1, writer.offset + SLOT_SIZE_BYTES, b"")
-    writer.append(200, inner)
+    inner = record_header(seal, 1, writer.offset + SLOT_SIZE_BYTES, b"")
+    writer.append_unknown(200, inner)
     yield read(
         "record-inside-a-record", "a valid record is skipped over whole, whatever its payload looks like", writer
     )
     writer = started_half()
-    inner_payload = floors(9, 9, 9)
     writer.append_raw(ERASED_SLOT)
-    writer.append("FLOORS", inner_payload)
-    yield read(
-        "record-after-a-torn-header", "where a header was not written, its payload's slots are read one by one", writer
-    )
+    writer.append("FLOORS", floors(9, 9, 9))
+    words = "where a header was not written, its payload's slots are read one by one"
+    yield read("record-after-a-torn-header", words, writer)
 
 
-# name, description, records behind the first.
-STATES: tuple[tuple[str, str, tuple[tuple[str, bytes], ...]], ...] = (
-    (
-        "state-install-started",
-        "INSTALL_STARTED for the application removes INSTALLED, APP_TRIAL and APP_CONFIRMED",
-        (
-            ("INSTALLED", installed("old")),
-            ("APP_TRIAL", app_trial(2, "old")),
-            ("APP_CONFIRMED", head_hash("old")),
-            ("INSTALL_STARTED", install_started(APPLICATION_REGION, "new")),
-        ),
-    ),
-    (
-        "state-installed",
-        "INSTALLED removes APP_TRIAL, APP_CONFIRMED and the application's INSTALL_STARTED alone",
-        (
-            ("INSTALL_STARTED", install_started(BOOTLOADER_A_REGION, "boot")),
-            ("INSTALL_STARTED", install_started(APPLICATION_REGION, "new")),
-            ("APP_TRIAL", app_trial(3, "old")),
-            ("APP_CONFIRMED", head_hash("old")),
-            ("INSTALLED", installed("new")),
-        ),
-    ),
-    (
-        "state-attempts",
-        "the last of several says what is; a copy of it and a SEAL change nothing",
-        (
-            ("INSTALLED", installed("new")),
-            ("APP_TRIAL", app_trial(1, "new")),
-            ("APP_TRIAL", app_trial(2, "new")),
-            ("APP_TRIAL", app_trial(2, "new")),
-            ("SEAL", b""),
-        ),
-    ),
-    (
-        "state-boot-trial-removed",
-        "INSTALL_STARTED for bootloader B removes the BOOT_TRIAL of copy B",
-        (
-            ("BOOT_CONFIRMED", boot_confirmed(0, "a")),
-            ("BOOT_TRIAL", boot_trial(1, 1, "b")),
-            ("INSTALL_STARTED", install_started(BOOTLOADER_B_REGION, "c")),
-        ),
-    ),
-    (
-        "state-boot-trial-kept",
-        "INSTALL_STARTED for bootloader A, or for the application, leaves the BOOT_TRIAL of copy B",
-        (
-            ("BOOT_TRIAL", boot_trial(1, 1, "b")),
-            ("INSTALL_STARTED", install_started(BOOTLOADER_A_REGION, "c")),
-            ("INSTALL_STARTED", install_started(APPLICATION_REGION, "d")),
-        ),
-    ),
-    (
-        "state-boot-confirmed",
-        "BOOT_CONFIRMED removes BOOT_TRIAL and the INSTALL_STARTED of its own copy",
-        (
-            ("BOOT_CONFIRMED", boot_confirmed(0, "a")),
-            ("INSTALL_STARTED", install_started(BOOTLOADER_A_REGION, "x")),
-            ("INSTALL_STARTED", install_started(BOOTLOADER_B_REGION, "b")),
-            ("BOOT_TRIAL", boot_trial(1, 1, "b")),
-            ("BOOT_CONFIRMED", boot_confirmed(1, "b")),
-        ),
-    ),
-    (
-        "state-events",
-        "of 20 events the last 16 are kept",
-        tuple(("EVENT", event(203, 2, count)) for count in range(1, 21)),
-    ),
-)
-
-
-def states() -> Iterator[JournalCase]:
-    """What later records remove."""
-    for name, words, records in STATES:
+def marks() -> Iterator[JournalCase]:
+    """BOOT_TRIAL: attempts in its payload and in its marks."""
+    for attempts, used in ((0, 0), (0, 1), (0, 2), (0, 3), (2, 1)):
         writer = started_half()
-        for kind, payload in records:
-            writer.append(kind, payload)
-        yield read(name, words, writer)
+        writer.append("BOOT_TRIAL", boot_trial(1, attempts, "trial"), used_marks=used)
+        words = f"{attempts} attempts in the payload, {used} in the marks, nothing behind"
+        yield read(f"boot-trial-{attempts}-and-{used}", words, writer)
+    writer = started_half()
+    writer.append("BOOT_TRIAL", boot_trial(0, 0, "trial"), used_marks=1)
+    writer.append("EVENT", event(0, 1, 1))
+    yield read("boot-trial-written-on", "a record behind the marks", writer)
+    writer = started_half()
+    writer.append("BOOT_TRIAL", boot_trial(0, 0, "trial"))
+    writer.append("EVENT", event(0, 1, 1))
+    writer.append_raw(USED_MARK)
+    yield read("boot-trial-no-fourth-mark", "what stands behind the three marks counts no attempt", writer)
 
 
 def cases() -> Iterator[JournalCase]:
     """All of this file."""
-    yield from kinds()
+    yield from whole()
     yield from headers()
+    yield from active_halves()
+    yield from numbers()
     yield from torn()
     yield from malformed()
     yield from nested()
-    yield from states()
+    yield from marks()

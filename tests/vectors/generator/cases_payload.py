@@ -110,7 +110,7 @@ def flipped(chunk: bytes, at: int) -> bytes:
 
 def two_chunks(name: str) -> Package:
     """A package of one full and one short chunk."""
-    return make(app_plan(name, firmware_image("of two chunks", 4096 + 64)))
+    return make(app_plan(name, firmware_image("application", 4096 + 64)))
 
 
 def chunks() -> Iterator[PackageCase]:
@@ -127,7 +127,7 @@ def chunks() -> Iterator[PackageCase]:
         parts[index] = flipped(parts[index], at)
         yield with_payload(package, tuple(parts), words)
 
-    three = app_plan("chunks-reordered", firmware_image("of three chunks", 2 * 4096 + 20))
+    three = app_plan("chunks-reordered", firmware_image("application", 2 * 4096 + 20))
     package = make(three)
     first, second, last = package.chunks
     yield with_payload(package, (second, first, last), "chunks 0 and 1 exchanged")
@@ -147,7 +147,7 @@ def chunks() -> Iterator[PackageCase]:
 
 def chains() -> Iterator[PackageCase]:
     """CHUNK_HASH: a signed head whose chain itself is made wrongly."""
-    image = firmware_image("small", 100)
+    image = firmware_image("application", 100)
     plan = replace(app_plan("last-link-not-zero", image), last_link=derived_bytes("a link to nowhere", 32))
     yield case(plan, "the chain is sound, but its last link is not zero", "CHUNK_HASH", "payload")
     plan = replace(app_plan("last-link-one-bit", image), last_link=bytes(31) + b"\x01")
@@ -158,7 +158,7 @@ def chains() -> Iterator[PackageCase]:
     plan = app_plan("first-link-without-index", image)
     link = sha256(context("SR-chunk-v1"), aes256_ctr(plan.cek, image), bytes(32))
     yield case(with_fields(plan, first_link=link), "first_link leaves the index out", "CHUNK_HASH", "payload")
-    plan = app_plan("chain-index-big-endian", firmware_image("of two chunks", 4096 + 64))
+    plan = app_plan("chain-index-big-endian", firmware_image("application", 4096 + 64))
     text = aes256_ctr(plan.cek, plan.image)
     second = text[4096:] + bytes(32)
     wrong_link = sha256(context("SR-chunk-v1"), (1).to_bytes(4, "big"), second)

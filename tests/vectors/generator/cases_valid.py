@@ -41,7 +41,7 @@ def kinds() -> Iterator[PackageCase]:
     """Each legal combination of type, target and recipient mode but the grants (a later format)."""
     sbom = b'{"bomFormat": "CycloneDX", "specVersion": "1.5"}\n'
     yield accepted(
-        replace(device_mode_plan("app-device-mode", firmware_image("device mode", 5000)), sbom=sbom),
+        replace(device_mode_plan("app-device-mode", firmware_image("application", 5000)), sbom=sbom),
         "application for one UID, encrypted for the device's own key; the SBOM digest is over a small file",
     )
     yield accepted(app_plan("app-group-mode"), "application for any device of the product, for the group's key")
@@ -92,7 +92,7 @@ def sizes() -> Iterator[PackageCase]:
         chunk_count = -(-size_bytes // 4096)
         last_size_bytes = size_bytes - 4096 * (chunk_count - 1)
         yield accepted(
-            app_plan(f"app-image-{size_bytes}-bytes", firmware_image(f"of {size_bytes} bytes", size_bytes)),
+            app_plan(f"app-image-{size_bytes}-bytes", firmware_image("application", size_bytes)),
             f"image of {size_bytes} bytes, {chunk_count} chunk(s), the last with {last_size_bytes}",
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.vectors.generator import (
     cases_authenticity,
     cases_bundle_shape,
     cases_bundle_trust,
     cases_journal,
+    cases_journal_state,
     cases_payload,
     cases_rules,
     cases_shape,
@@ -19,8 +20,8 @@ from tests.vectors.generator import (
 )
 from tests.vectors.generator.bundle import Bundle
 from tests.vectors.generator.bundle_case import BundleCase
-from tests.vectors.generator.cases_journal import JournalCase
-from tests.vectors.generator.journal import SLOT_SIZE_BYTES, state_after
+from tests.vectors.generator.journal import Record, remaining, state_after
+from tests.vectors.generator.journal_case import JournalCase
 from tests.vectors.generator.keys import ephemeral_key
 from tests.vectors.generator.package import FIELDS, Package, Value
 from tests.vectors.generator.package_case import PackageCase
@@ -43,6 +44,7 @@ def all_files() -> Files:
 def _package_files() -> Files:
     files: Files = {}
     entries: list[object] = []
+    images = _image_files()
     families = (cases_valid, cases_shape, cases_authenticity, cases_rules, cases_payload)
     for case in (case for family in families for case in family.cases()):
         path = f"packages/{case.name}.srp"
@@ -56,12 +58,21 @@ def _package_files() -> Files:
             "expected": _expected_package(case),
         }
         if case.can_be_encoded:
-            image_path = f"images/{_sha256_hex(case.package.plan.image)[:16]}.bin"
-            files[image_path] = case.package.plan.image
-            entry["made_from"] = _made_from(case.package, image_path)
+            entry["made_from"] = _made_from(case.package, _path_of_image(case.package.plan.image, images))
         entries.append(entry)
     files["packages.json"] = _json(entries)
-    return files
+    return files | images
+
+
+def _image_files() -> Files:
+    """The images of packages that an encoder can make. One that begins another is not written again."""
+    images = sorted({case.package.plan.image for case in cases_valid.cases() if case.can_be_encoded}, key=len)
+    longest = [image for image in images if not any(other != image and other.startswith(image) for other in images)]
+    return {f"images/{_sha256_hex(image)[:16]}.bin": image for image in longest}
+
+
+def _path_of_image(image: bytes, images: Files) -> str:
+    return next(path for path, content in images.items() if content.startswith(image))
 
 
 def _expected_package(case: PackageCase) -> dict[str, object]:
@@ -137,7 +148,7 @@ def _bundle_content(bundle: Bundle) -> dict[str, object]:
 def _journal_files() -> Files:
     files: Files = {}
     entries: list[object] = []
-    for case in cases_journal.cases():
+    for case in (case for family in (cases_journal, cases_journal_state) for case in family.cases()):
         paths = tuple(f"journals/{case.name}.half{number}.bin" for number in (0, 1))
         for path, half in zip(paths, case.halves, strict=True):
             if half:
@@ -157,29 +168,29 @@ def _journal_files() -> Files:
 
 def _expected_journal(case: JournalCase) -> dict[str, object]:
     if case.active is None or case.writer is None:
-        return {"code": "NO_STATE"}
+        return {"code": "NO_STATE", "active_half": None}
+    left = remaining(case.writer.records)
+    state = state_after(left)
     return {
-        "code": "OK",
+        "code": "OK" if {"DEVICE", "TRUST_BUNDLE"} <= set(state) else "NO_STATE",
         "active_half": case.active,
         "half_sequence": case.writer.half_sequence,
-        "end_of_written_slots": _end_of_written_slots(case.halves[case.active]),
-        "records": [
-            {
-                "offset": record.offset,
-                "type": record.kind,
-                "payload_size_bytes": len(record.payload),
-                "payload_sha256": _sha256_hex(record.payload),
-            }
-            for record in case.writer.records
-        ],
-        "state": state_after(case.writer.records),
+        "end": case.writer.end,
+        "is_settled": case.writer.is_settled,
+        "records": [_shown_record(record, left) for record in case.writer.records],
+        "state": state,
     }
 
 
-def _end_of_written_slots(half: bytes) -> int:
-    while half[-SLOT_SIZE_BYTES:] == b"\xff" * SLOT_SIZE_BYTES:
-        half = half[:-SLOT_SIZE_BYTES]
-    return len(half)
+def _shown_record(record: Record, left: Sequence[Record]) -> dict[str, object]:
+    return {
+        "offset": record.offset,
+        "type": record.kind,
+        "format": record.record_format,
+        "number": record.number,
+        "payload_sha256": _sha256_hex(record.payload),
+        "remains": record in left,
+    }
 
 
 def _key_entry(key: keys.TestKey) -> Mapping[str, str]:
@@ -212,4 +223,6 @@ def _sha256_hex(content: bytes) -> str:
 
 
 def _json(entries: Iterable[object]) -> bytes:
-    return (json.dumps(list(entries), indent=1, ensure_ascii=False) + "\n").encode()
+    """A JSON array with one line for each entry."""
+    lines = (json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()

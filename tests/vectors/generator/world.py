@@ -65,7 +65,7 @@ def app_plan(name: str, image: bytes | None = None) -> PackagePlan:
     """An application for any device of the product, for the group of lot 1: what the device `operational` takes."""
     return PackagePlan(
         name=name,
-        image=firmware_image("small", 100) if image is None else image,
+        image=firmware_image("application", 100) if image is None else image,
         load_address=APPLICATION[0] + HEAD_SIZE_BYTES,
         product_id=PRODUCT,
     )
@@ -79,7 +79,7 @@ def device_mode_plan(name: str, image: bytes | None = None) -> PackagePlan:
 
 def factory_test_plan(name: str) -> PackagePlan:
     """A factory test in authenticated plaintext: what the device `locked` takes."""
-    plan = replace(app_plan(name, firmware_image("factory test", 600)), package_type=3, signers=("production-1",))
+    plan = replace(app_plan(name, firmware_image("application", 600)), package_type=3, signers=("production-1",))
     return replace(plan, recipient_mode=0, recipient=None, security_version=2)
 
 
@@ -106,7 +106,7 @@ def bootloader_plan(name: str, region: tuple[int, int] = BOOTLOADER_B) -> Packag
 
 def installed_application() -> Package:
     """What the device `operational-with-application` runs."""
-    plan = app_plan("app-installed", firmware_image("installed", 333))
+    plan = app_plan("app-installed", firmware_image("application", 333))
     return make(replace(plan, image_version=INSTALLED_VERSION, has_trailer=True))
 
 
@@ -116,6 +116,7 @@ class Device:
 
     name: str
     lifecycle: str
+    identity_key: str | None = "device-1-identity"
     agreement_key: str | None = "device-1-agreement"
     group_key: str | None = "group-lot-1-agreement"
     floors: tuple[int, int, int] = (5, RUNNING_BOOTLOADER_SECURITY_VERSION, 1)
@@ -145,7 +146,7 @@ class Device:
             "running_bootloader_version": list(RUNNING_BOOTLOADER_VERSION),
             "agreement_private_key": _private_hex(self.agreement_key),
             "group_private_key": _private_hex(self.group_key),
-            "identity_private_key": _private_hex("device-1-identity"),
+            "identity_private_key": _private_hex(self.identity_key),
             "floors": {
                 "application": self.floors[0],
                 "bootloader": self.floors[1],
@@ -169,6 +170,6 @@ DEVICES = (
         confirmed_application="packages/app-installed.srp",
     ),
     Device("running-copy-b", "OPERATIONAL", running_copy="B"),
-    Device("locked", "LOCKED"),
+    Device("locked", "LOCKED", identity_key=None, agreement_key=None, group_key=None),
     Device("rma", "RMA"),
 )
