@@ -189,7 +189,7 @@ def _shown_record(record: Record, left: Sequence[Record]) -> dict[str, object]:
         "format": record.record_format,
         "number": record.number,
         "payload_sha256": _sha256_hex(record.payload),
-        "remains": record in left,
+        "remains": record in left or record.name == "SEAL",
     }
 
 
