@@ -1,0 +1,112 @@
+"""The keys that a package needs, by role, from the product's file: the key store is asked before any token is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cli.context import SigningKeys, content_key_ledger, require_may_sign
+from pki.errors import InputRefused, PolicyViolation
+from pki.roles import Role
+from pki.values import Digest, PublicKey, Scheme, Signature
+from signer.authority.development_material import refuse_known_test_key
+from signer.authority.model import KeyConfig, Product
+from signer.authority.repository import AuthorityRepository
+from signer.packages.terms import PackageType, signer_count
+
+if TYPE_CHECKING:
+    from signer.packages.encryption import PackagingMeans
+
+ROLE_OF_TYPE = {
+    PackageType.APPLICATION: Role.APPLICATION_RELEASE,
+    PackageType.BOOTLOADER: Role.BOOTLOADER_RELEASE,
+    PackageType.FACTORY_TEST: Role.PRODUCTION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PermittedKey:
+    """A key that the key store lets sign; its token is opened when it is first needed."""
+
+    config: KeyConfig
+    role: Role
+    product: str
+    public_key: PublicKey
+    keys: SigningKeys
+
+    def require_at_hand(self) -> None:
+        """Open the token and find the key on it, before long work is done. Raises TokenError, PolicyViolation."""
+        self.keys.key(self.config, self.role, self.product)
+
+    def sign(self, digest: Digest, scheme: Scheme) -> Signature:
+        """Ask the key store once more, then the token. Raises PolicyViolation, TokenError."""
+        return self.keys.key(self.config, self.role, self.product).sign(digest, scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageKeys:
+    """Chooses among a product's keys, for one command."""
+
+    repository: AuthorityRepository
+    product: Product
+    keys: SigningKeys
+    when: datetime
+
+    def signers(self, package_type: PackageType, labels: Sequence[str]) -> list[PermittedKey]:
+        """As many signers as the type needs: those named by `labels`, else the first that may sign now.
+
+        Raises InputRefused for a label that the product does not have; PolicyViolation if too few may sign.
+        """
+        role, needed = ROLE_OF_TYPE[package_type], signer_count(package_type)
+        if labels:
+            chosen = [self._permitted(config, role) for config in self._named(role, labels)]
+            if len(chosen) != needed:
+                raise InputRefused(f"this type of package has {needed} signers, not {len(chosen)}; correct --key")
+            return chosen
+        chosen, refused = self.permitted(role)
+        if len(chosen) < needed:
+            raise (
+                refused[0]
+                if refused
+                else InputRefused(
+                    f"product {self.product.name!r} has too few keys of role {role} in its file: {needed} needed"
+                )
+            )
+        return chosen[:needed]
+
+    def permitted(self, role: Role) -> tuple[list[PermittedKey], list[PolicyViolation]]:
+        """The product's keys of a role that may sign now, in the file's order, and why the others may not."""
+        allowed, refused = [], []
+        for config in self.product.keys.of_role(role):
+            try:
+                allowed.append(self._permitted(config, role))
+            except PolicyViolation as violation:
+                refused.append(violation)
+        return allowed, refused
+
+    def compat(self) -> PermittedKey:
+        """The key of the MCUboot trailer."""
+        return self._permitted(self.product.keys.compat, Role.COMPAT)
+
+    def means(self) -> PackagingMeans:
+        """Randomness from the HSM that holds the compat key, and the ledger of content keys."""
+        from signer.packages.encryption import PackagingMeans, software_ephemeral_key
+
+        random = self.keys.session(self.product.keys.compat.token).random
+        ledger = content_key_ledger(self.repository, self.when)
+        return PackagingMeans(random, lambda: software_ephemeral_key(random), ledger)
+
+    def _named(self, role: Role, labels: Sequence[str]) -> list[KeyConfig]:
+        by_label = {config.label: config for config in self.product.keys.of_role(role)}
+        for label in labels:
+            if label not in by_label:
+                have = ", ".join(by_label) or "none"
+                raise InputRefused(f"product {self.product.name!r} has no {role} key {label!r} (there: {have})")
+        return [by_label[label] for label in labels]
+
+    def _permitted(self, config: KeyConfig, role: Role) -> PermittedKey:
+        permit = require_may_sign(self.repository, config.label, role, self.product.name, self.when)
+        refuse_known_test_key(self.repository.authority.environment, permit.public_key)
+        return PermittedKey(config, role, self.product.name, permit.public_key, self.keys)
