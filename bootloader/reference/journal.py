@@ -1,0 +1,198 @@
+"""The state journal: opening, settling, appending, compaction (docs/spec/device-state.md, section 2).
+
+Each half is read once; what was read is judged, and settled before anything else is appended.
+"""
+
+from __future__ import annotations
+
+from bootloader.reference.board import Board
+from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.flash import FlashDevice, Region, program_and_compare
+from bootloader.reference.journal_half import (
+    MARK_COUNT,
+    SLOT_SIZE_BYTES,
+    HalfRead,
+    framed_size_bytes,
+    half_header,
+    half_regions,
+    read_journal,
+    record_header,
+)
+from bootloader.reference.records import BootTrial, Event, Moved, Record, Seal, Taken, encode_record
+from bootloader.reference.state import apply, snapshot, state_of
+
+COMPACTION_DUE_BYTES = 6144
+EVENT_RESERVE_BYTES = 4096
+RESERVE_BYTES = 3072
+FENCE_SIZE_BYTES = 2 * SLOT_SIZE_BYTES
+WRITE_ATTEMPTS_MAX = 3
+
+
+class HalfWriter:
+    """Appends to one half, and knows where it ends."""
+
+    def __init__(
+        self, flash: FlashDevice, address: int, size_bytes: int, read: HalfRead, *, is_erased: bool = False
+    ) -> None:
+        """`is_erased`: the half was erased in this power-on, so nothing torn can stand behind its end."""
+        self.read = read
+        self.half_sequence = read.half_sequence
+        self.last_number = read.last_number
+        self._flash = flash
+        self._address = address
+        self._size_bytes = size_bytes
+        self._end = read.end
+        self._fence_needed = not is_erased
+
+    @property
+    def free_bytes(self) -> int:
+        return self._size_bytes - self._end
+
+    def append(self, record: Record, number: int, reserve_bytes: int) -> None:
+        """Write a record behind the end; raises Refused(STATE_FULL), or Refused(FLASH_WRITE) after three attempts."""
+        for attempts_left in reversed(range(WRITE_ATTEMPTS_MAX)):
+            needed_bytes = self.needed_bytes(record) + reserve_bytes
+            require(self.free_bytes >= needed_bytes, DeviceCode.STATE_FULL, f"{self.free_bytes} bytes left in the half")
+            try:
+                self._fence()
+                self._write(record, number)
+            except Refused as refusal:
+                if refusal.code is not DeviceCode.FLASH_WRITE or attempts_left == 0:
+                    raise
+            else:
+                self.last_number = number
+                return
+
+    def needed_bytes(self, record: Record) -> int:
+        """What the record takes, with its marks, and with the fence if that is still to be written."""
+        return record_size_bytes(record) + (FENCE_SIZE_BYTES if self._fence_needed else 0)
+
+    def settle(self) -> None:
+        """Repeat the last record and seal it, unless it is known to be complete; raises Refused(STATE_FULL)."""
+        if self.read.is_sealed or not self.read.frames:
+            return
+        last = self.read.frames[-1]
+        self.append(last.record, last.number, record_size_bytes(Seal()))
+        self.append(Seal(), last.number, 0)
+
+    def _write(self, record: Record, number: int) -> None:
+        """Payload first, header last: the record exists when its last unit does."""
+        record_type, record_format, payload = encode_record(record)
+        offset = self._end
+        header = record_header(record_type, record_format, number, (self.half_sequence, offset), payload)
+        self._end += record_size_bytes(record)
+        program_and_compare(self._flash, self._address + offset + SLOT_SIZE_BYTES, payload)
+        program_and_compare(self._flash, self._address + offset, header)
+
+    def _fence(self) -> None:
+        """Zero what a cut may have torn and what yet reads blank: only then is the end known."""
+        if self._fence_needed:
+            self._end += FENCE_SIZE_BYTES
+            fence_address = self._address + self._end - FENCE_SIZE_BYTES
+            program_and_compare(self._flash, fence_address, bytes(FENCE_SIZE_BYTES))
+            self._fence_needed = False
+
+
+class Journal:
+    """The journal of a running bootloader. Nothing is appended before `settle`."""
+
+    def __init__(self, flash: FlashDevice, board: Board) -> None:
+        """Read both halves; raises Refused(NO_STATE)."""
+        self._flash = flash
+        self._regions = half_regions(board)
+        self._half_size_bytes = board.state_half_size_bytes
+        data = [flash.read(region.address, self._half_size_bytes) for region in self._regions]
+        halves, active = read_journal(data[0], data[1])
+        if active is None:
+            raise Refused(DeviceCode.NO_STATE, "neither half of the journal is readable")
+        self._halves = [
+            HalfWriter(flash, region.address, self._half_size_bytes, half) if half is not None else None
+            for region, half in zip(self._regions, halves, strict=True)
+        ]
+        self._active = active
+        self._settled = False
+        self.state = state_of(frame.record for frame in self._active_half.read.frames)
+
+    @property
+    def free_bytes(self) -> int:
+        return self._active_half.free_bytes
+
+    @property
+    def half_sequence(self) -> int:
+        return self._active_half.half_sequence
+
+    @property
+    def active_region(self) -> Region:
+        return self._regions[self._active]
+
+    @property
+    def is_compaction_due(self) -> bool:
+        return self.free_bytes < COMPACTION_DUE_BYTES
+
+    def settle(self) -> None:
+        """Make what was read definite; raises Refused(STATE_FULL), and then nothing can be appended."""
+        old = self._halves[1 - self._active]
+        active = self._active_half
+        if old is None or old.half_sequence > active.half_sequence or active.read.has_taken:
+            active.settle()
+        else:
+            old.settle()
+            active.settle()
+            active.append(Taken(old.half_sequence), active.last_number + 1, 0)
+        self._settled = True
+
+    def append(self, record: Record) -> None:
+        """Append a record and apply it; raises Refused(STATE_FULL) or Refused(FLASH_WRITE)."""
+        require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
+        half = self._active_half
+        reserve_bytes = EVENT_RESERVE_BYTES if isinstance(record, Event) else RESERVE_BYTES
+        half.append(record, half.last_number + 1, reserve_bytes)
+        self.state = apply(self.state, record)
+
+    def has_room_for_event(self) -> bool:
+        """Whether an EVENT may be appended; if not, it is dropped."""
+        needed_bytes = self._active_half.needed_bytes(Event(0, 0, 0)) + EVENT_RESERVE_BYTES
+        return self._settled and self.free_bytes >= needed_bytes
+
+    def compact(self) -> None:
+        """Go on in the other half; raises Refused(STATE_FULL) or Refused(FLASH_WRITE). For a confirmed copy only."""
+        require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
+        records = snapshot(self.state)
+        size_bytes = SLOT_SIZE_BYTES + FENCE_SIZE_BYTES + sum(record_size_bytes(record) for record in records)
+        room = self._half_size_bytes - size_bytes >= COMPACTION_DUE_BYTES
+        require(room, DeviceCode.STATE_FULL, f"the state itself takes {size_bytes:,} bytes")
+
+        old = self._active_half
+        new = self._write_snapshot(records, old.half_sequence + 1)
+        old.append(Moved(new.half_sequence), old.last_number + 1, 0)
+        self._halves[1 - self._active] = new
+        self._active = 1 - self._active
+        new.append(Taken(old.half_sequence), new.last_number + 1, 0)
+
+    @property
+    def _active_half(self) -> HalfWriter:
+        half = self._halves[self._active]
+        if half is None:
+            raise AssertionError("the active half is readable")
+        return half
+
+    def _write_snapshot(self, records: list[Record], half_sequence: int) -> HalfWriter:
+        """The other half, erased and written anew; it counts for nothing yet."""
+        index = 1 - self._active
+        region = self._regions[index]
+        for sector in region.sectors:
+            if sector.address < region.address + self._half_size_bytes:
+                self._flash.erase(sector)
+        empty = HalfRead(half_sequence, (), SLOT_SIZE_BYTES, is_sealed=False)
+        half = HalfWriter(self._flash, region.address, self._half_size_bytes, empty, is_erased=True)
+        for number, record in enumerate(records, start=1):
+            half.append(record, number, 0)
+        program_and_compare(self._flash, region.address, half_header(half_sequence))
+        return half
+
+
+def record_size_bytes(record: Record) -> int:
+    """What a record takes in a half, with its marks."""
+    _, _, payload = encode_record(record)
+    marks_bytes = MARK_COUNT * SLOT_SIZE_BYTES if isinstance(record, BootTrial) else 0
+    return framed_size_bytes(len(payload)) + marks_bytes

@@ -1,0 +1,145 @@
+"""Update mode: taking packages, and the trust bundle, over a link (docs/spec/device-state.md, section 5)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bootloader.reference.authenticity import verify_head_signatures
+from bootloader.reference.boot_check import check_application
+from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.flash import Region
+from bootloader.reference.head import Head, PackageType, Version, parse_head
+from bootloader.reference.install import Installation
+from bootloader.reference.install_rules import InstallFacts, content_key_for, require_installable
+from bootloader.reference.records import BootTrial, EventKind, Installed, InstallRegion, InstallStarted
+from bootloader.reference.running import RunningCopy
+from bootloader.reference.trust_bundle import parse_trust_bundle, verify_own_threshold
+from bootloader.reference.upload import Upload
+
+
+class UpdateSession:
+    """From entering update mode to the next reset."""
+
+    def __init__(self, running: RunningCopy, installation_type: type[Installation] = Installation) -> None:
+        self._running = running
+        self._installation_type = installation_type
+        self._upload: Upload | None = None
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload under way, or finished; None before any, and after a refusal."""
+        return self._upload
+
+    def begin_upload(self, package_size_bytes: int) -> None:
+        """Announce a package and its size; an upload under way is given up. Raises Refused(HEAD_TRUNCATED)."""
+        self._end_upload()
+        self._upload = Upload(package_size_bytes, self._admit)
+
+    def write(self, offset_bytes: int, data: bytes) -> int:
+        """Take the next bytes of the package; returns the offset expected next.
+
+        Bytes for another offset are not taken, so that after a lost link the host goes on where it was. Raises Refused,
+        after which the upload is over and another may begin.
+        """
+        if self._upload is None:
+            raise Refused(DeviceCode.UPLOAD_STATE, "no upload has begun")
+        if offset_bytes == self._upload.offset_bytes:
+            try:
+                self._upload.take(data)
+            except Refused as refusal:
+                self._end_upload()
+                self._running.events.record_refusal(refusal.code)
+                raise
+        return self._upload.offset_bytes
+
+    def receive_trust_bundle(self, data: bytes) -> None:
+        """Take the bundle that is in force already: nothing changes, but a copy on trial is confirmed. Raises Refused.
+
+        Any other bundle is BUNDLE_SUCCESSION: this version accepts no successor.
+        """
+        bundle, current = parse_trust_bundle(data), self._running.bundle
+        same_product = bundle.product_id == current.product_id
+        require(same_product, DeviceCode.BUNDLE_PRODUCT, f"for product {bundle.product_id.hex()}")
+        same = bundle.digest == current.digest
+        require(same, DeviceCode.BUNDLE_SUCCESSION, f"version {bundle.version} is not the bundle in force")
+        verify_own_threshold(bundle)
+        self._running.confirm_itself()
+
+    def _end_upload(self) -> None:
+        self._upload = None
+        self._running.permit_writing(None)
+
+    # --- step 1: the head ---
+
+    def _admit(self, raw_head: bytes, announced_size_bytes: int) -> Installation:
+        """Judge a head; raises Refused with the code of the first rule that it breaks."""
+        running = self._running
+        head = parse_head(raw_head)
+        signers = verify_head_signatures(head, running.device_uid, running.bundle, running.built_in_keys)
+        running.confirm_itself()
+        facts = self._facts(announced_size_bytes)
+        require_installable(head, facts)
+        content_key = content_key_for(head, facts)
+        region = facts.region_for(head)
+        begin = partial(self._begin_installation, head, region)
+        record = partial(self._record_installation, head, signers[0])
+        return self._installation_type(running.flash, region, head, content_key, begin, record)
+
+    def _facts(self, announced_size_bytes: int) -> InstallFacts:
+        running = self._running
+        return InstallFacts(
+            board=running.board,
+            state=running.state,
+            device=running.device,
+            bundle=running.bundle,
+            device_uid=running.device_uid,
+            running_copy=running.copy,
+            running_version=running.head.image_version,
+            running_is_confirmed=running.is_confirmed,
+            announced_size_bytes=announced_size_bytes,
+            replaced_version=self._confirmed_application_version,
+        )
+
+    def _confirmed_application_version(self) -> Version | None:
+        """The version of the installed image, if it is confirmed and passes the boot check."""
+        running = self._running
+        if not running.state.application_is_confirmed:
+            return None
+        try:
+            head = check_application(running.flash, running.board, running.state, running.bundle, running.device_uid)
+        except Refused:
+            return None
+        return head.image_version
+
+    # --- step 2: chunk 0 is authentic ---
+
+    def _begin_installation(self, head: Head, region: Region) -> None:
+        """From here on what stands in the region counts no more; only then may it be erased."""
+        running = self._running
+        running.compact_if_due()
+        started = InstallStarted(self._install_region(head), head.hash)
+        if not self._is_on_record(started):
+            running.journal.append(started)
+        running.permit_writing(region)
+
+    def _is_on_record(self, started: InstallStarted) -> bool:
+        state = self._running.state
+        is_tried = state.boot_trial is not None and InstallRegion.of_copy(state.boot_trial.copy) is started.region
+        return started in state.installs_started and not is_tried
+
+    def _install_region(self, head: Head) -> InstallRegion:
+        if head.package_type == PackageType.BOOTLOADER:
+            return InstallRegion.of_copy(self._running.copy.other)
+        return InstallRegion.APPLICATION
+
+    # --- step 5: the head is programmed ---
+
+    def _record_installation(self, head: Head, signer: bytes, upload_hash: bytes) -> None:
+        running = self._running
+        running.permit_writing(None)
+        if head.package_type == PackageType.BOOTLOADER:
+            running.journal.append(BootTrial(running.copy.other, 0, head.hash))
+        else:
+            fields = (head.package_type, head.security_version, head.image_version, head.hash, upload_hash, signer)
+            running.journal.append(Installed(*fields))
+        running.events.record(EventKind.INSTALL, DeviceCode.OK)

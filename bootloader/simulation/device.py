@@ -1,0 +1,167 @@
+"""A whole device on the desk: one board, its flash, its RAM mailbox, its entry pin, and power that may fail.
+
+It runs the reference bootloader as a real device runs the firmware: everything it knows is in flash and mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from io import BytesIO
+from typing import BinaryIO
+
+from bootloader.reference.board import Board, Copy
+from bootloader.reference.bootloader import Bootloader
+from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.factory_image import Block
+from bootloader.reference.head import Head, Version
+from bootloader.reference.journal_half import half_regions
+from bootloader.reference.pre_bootloader import PreBootloader
+from bootloader.reference.start import Mailbox, MailboxRequest, StartApplication
+from bootloader.reference.status import Status, read_status
+from bootloader.simulation.sim_flash import SimFlash
+
+BLOCK_SIZE_BYTES = 1024
+
+
+class PowerOn(Enum):
+    """COLD: from no power at all, RAM is lost. WARM: a reset, the mailbox survives."""
+
+    COLD = "cold"
+    WARM = "warm"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRuns:
+    """The application with this head has been started, flash is locked."""
+
+    head: Head = field(repr=False)
+    copy: Copy
+
+    @property
+    def version(self) -> Version:
+        return self.head.image_version
+
+
+@dataclass(frozen=True, slots=True)
+class InUpdateMode:
+    """The bootloader listens; `code` says why."""
+
+    code: DeviceCode
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """No bootloader copy verifies (NO_BOOTLOADER)."""
+
+
+Running = ApplicationRuns | InUpdateMode | Dead
+
+
+class SimulatedDevice:
+    """One device. A PowerCut leaves it without power; `power_on` goes on from what is in flash."""
+
+    bootloader_type: type[Bootloader] = Bootloader
+
+    def __init__(self, board: Board, uid: bytes, flash: SimFlash) -> None:
+        self.board = board
+        self.uid = uid
+        self.flash = flash
+        self.mailbox: Mailbox | None = None
+        self.entry_pin_is_active = False
+        self.running: Running | None = None
+        self._bootloader: Bootloader | None = None
+
+    @classmethod
+    def from_factory_image(cls, board: Board, uid: bytes, blocks: Iterable[Block], seed: int = 0) -> SimulatedDevice:
+        """A new device, flashed and never powered on."""
+        flash = blank_flash(board, seed)
+        for address, data in blocks:
+            flash.load(address, data)
+        return cls(board, uid, flash)
+
+    def power_on(self, kind: PowerOn = PowerOn.COLD) -> Running:
+        """Power or reset, and what runs then."""
+        mailbox = self.mailbox if kind is PowerOn.WARM else None
+        self.mailbox = None
+        self._bootloader = None
+        self.running = None
+        self.flash.power_on()
+        copy = PreBootloader(self.flash, self.board, self.uid).choose()
+        if copy is None:
+            self.running = Dead()
+            return self.running
+        bootloader = self.bootloader_type(self.flash, self.board, self.uid, copy)
+        started = bootloader.start(mailbox, entry_pin_is_active=self.entry_pin_is_active)
+        self._bootloader = bootloader
+        if isinstance(started, StartApplication):
+            self.running = ApplicationRuns(started.head, copy)
+        else:
+            self.running = InUpdateMode(started.code, copy)
+        return self.running
+
+    # --- what the application does ---
+
+    def application_confirms(self) -> Running:
+        """The application says that it works, and resets."""
+        return self._ask_and_reset(Mailbox(MailboxRequest.CONFIRM, self._running_application().hash))
+
+    def application_requests_update(self) -> Running:
+        """The application, in its own safe state, asks for update mode, and resets."""
+        self._running_application()
+        return self._ask_and_reset(Mailbox(MailboxRequest.UPDATE))
+
+    # --- what the host does in update mode ---
+
+    @property
+    def bootloader(self) -> Bootloader:
+        """The running bootloader; raises Refused(NO_BOOTLOADER) if none runs."""
+        if self._bootloader is None:
+            raise Refused(DeviceCode.NO_BOOTLOADER, "no bootloader is running")
+        return self._bootloader
+
+    def install(self, package: bytes | BinaryIO, block_size_bytes: int = BLOCK_SIZE_BYTES) -> Running:
+        """Send a whole package in blocks, then reset as a host does; raises Refused.
+
+        After a bootloader, the running copy has asked for update mode, so that the new one comes up listening.
+        """
+        stream = BytesIO(package) if isinstance(package, bytes) else package
+        size_bytes = stream.seek(0, 2)
+        stream.seek(0)
+        self.bootloader.begin_upload(size_bytes)
+        offset = 0
+        while block := stream.read(block_size_bytes):
+            offset = self.bootloader.write(offset, block)
+        upload = self.bootloader.upload
+        finished = upload is not None and upload.is_finished
+        require(finished, DeviceCode.UPLOAD_STATE, f"the package ended at {offset:,} of {size_bytes:,} bytes")
+        return self.reset_after_install()
+
+    def reset_after_install(self) -> Running:
+        """Warm reset; with the mailbox set if the installed package was a bootloader."""
+        self.mailbox = self.bootloader.mailbox_after_install()
+        return self.power_on(PowerOn.WARM)
+
+    def receive_trust_bundle(self, bundle: bytes) -> None:
+        """Send a trust bundle; raises Refused."""
+        self.bootloader.receive_trust_bundle(bundle)
+
+    def status(self) -> Status:
+        """What the device says of itself; raises Refused(NO_STATE)."""
+        return read_status(self.flash, self.board, self.uid)
+
+    def _running_application(self) -> Head:
+        if not isinstance(self.running, ApplicationRuns):
+            raise Refused(DeviceCode.NO_APPLICATION, "no application is running")
+        return self.running.head
+
+    def _ask_and_reset(self, mailbox: Mailbox) -> Running:
+        self.mailbox = mailbox
+        return self.power_on(PowerOn.WARM)
+
+
+def blank_flash(board: Board, seed: int = 0) -> SimFlash:
+    """The erased flash of a board, its journal halves open for appends."""
+    return SimFlash(board.sectors, board.write_unit_bytes, half_regions(board), seed)
