@@ -1,1 +1,3 @@
+"""The key store's fixtures."""
+
 from tests.unit.store.store_fixtures import *  # noqa: F403
