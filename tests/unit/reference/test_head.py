@@ -282,6 +282,12 @@ def test_every_code_of_the_parser_is_among_the_cases() -> None:
     assert {case[3] for case in CASES} == {code for code in DeviceCode if 102 <= code <= 115} | {DeviceCode.OK}
 
 
+@pytest.mark.parametrize("name", ["reserved_94", "reserved_400", "padding"])
+def test_a_reserved_byte_is_refused_by_the_offset_of_its_field(name: str) -> None:
+    with pytest.raises(Refused, match=f"from offset {HEAD_FIELDS[name][0]} "):
+        parse_head(build_head(PackagePlan(), last_byte(name)))
+
+
 @pytest.mark.parametrize("size", [0, 1, 32, 448, 1023])
 def test_a_truncated_head(size: int) -> None:
     assert code_of(APPLICATION_HEAD[:size]) is DeviceCode.HEAD_TRUNCATED
