@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bootloader.reference.codes import DeviceCode, Refused
-from bootloader.reference.head import (
-    parse_head,
-)
+from bootloader.reference.head import parse_head
 from tests.unit.reference.builders import (
     ANY_DEVICE,
     APPLICATION,
