@@ -11,7 +11,8 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
-from signer.tokens.errors import ModuleError, error_from_ckr
+from signer.tokens.errors import ModuleError
+from signer.tokens.return_codes import error_from_ckr
 
 # In the order of pkcs11f.h, v2.40.
 FUNCTION_NAMES = (

@@ -18,11 +18,11 @@ from signer.tokens.errors import (
     TokenBusy,
     TokenError,
     TokenNotFound,
-    error_from_ckr,
 )
 from signer.tokens.login import CKU_SO, handle_of, log_in_once
 from signer.tokens.module import Module, token_info
 from signer.tokens.pin_sources import Pin, PinSource
+from signer.tokens.return_codes import error_from_ckr
 from signer.tokens.values import TokenInfo
 
 _LABEL_SIZE_BYTES = 32

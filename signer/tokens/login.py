@@ -18,12 +18,11 @@ from signer.tokens.errors import (
     TokenAmbiguous,
     TokenError,
     TokenNotFound,
-    error_from_ckr,
-    error_from_exception,
 )
 from signer.tokens.module import MAX_ATTEMPTS, Module, pause_before_retry, token_info
 from signer.tokens.pin_sources import PinSource
 from signer.tokens.pkcs11_uri import Pkcs11Uri
+from signer.tokens.return_codes import error_from_ckr, error_from_exception
 from signer.tokens.values import TokenInfo
 
 CKU_SO = 0

@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signer.tokens.errors import ForkedProcess, ModuleError, TokenBusy, error_from_exception
+from signer.tokens.errors import ForkedProcess, ModuleError, TokenBusy
 from signer.tokens.function_list import FunctionList
+from signer.tokens.return_codes import error_from_exception
 from signer.tokens.values import ModuleConfig, TokenInfo
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Stricter than the RFC: unknown and repeated attributes, `slot-id` (it changes wh
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -16,12 +16,11 @@ from pki.errors import ConfigurationError
 
 MAX_URI_LENGTH = 2048
 
-_UNRESERVED = r"A-Za-z0-9._~\-"
-_PATH_VALUE = re.compile(rf"(?:[{_UNRESERVED}:\[\]@!$'()*+,=&]|%[0-9A-Fa-f]{{2}})*")
-_QUERY_VALUE = re.compile(rf"(?:[{_UNRESERVED}:\[\]@!$'()*+,=/?|]|%[0-9A-Fa-f]{{2}})*")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_LIBRARY_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?")
-_UNRESERVED_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "._~-")
+# pk11-pchar and pk11-qchar of section 2.3, and the percent sign that begins an escape.
+_PATH_CHARACTERS = _UNRESERVED | frozenset(":[]@!$'()*+,=&%")
+_QUERY_CHARACTERS = _UNRESERVED | frozenset(":[]@!$'()*+,=/?|%")
+_HEX_DIGITS = frozenset(string.hexdigits)
 
 # Largest value in bytes after decoding. Tokens have shorter labels (32) and serials (16), but not the RFC's examples.
 _MAX_VALUE_BYTES: Mapping[str, int] = MappingProxyType(
@@ -100,15 +99,15 @@ def parse_pkcs11_uri(text: str) -> Pkcs11Uri:
     path, question_mark, query = text[7:].partition("?")
     values: dict[str, str | bytes] = {}
     for attribute in path.split(";") if path else ():
-        _take(attribute, _PATH_VALUE, in_query=False, values=values)
+        _take(attribute, _PATH_CHARACTERS, in_query=False, values=values)
     if question_mark and not query:
         raise ConfigurationError("the PKCS#11 URI ends with a question mark: remove it")
     for attribute in query.split("&") if query else ():
-        _take(attribute, _QUERY_VALUE, in_query=True, values=values)
+        _take(attribute, _QUERY_CHARACTERS, in_query=True, values=values)
     return Pkcs11Uri(**values)  # type: ignore[arg-type]
 
 
-def _take(attribute: str, value_form: re.Pattern[str], *, in_query: bool, values: dict[str, str | bytes]) -> None:
+def _take(attribute: str, characters: frozenset[str], *, in_query: bool, values: dict[str, str | bytes]) -> None:
     name, equals, raw = attribute.partition("=")
     if name in _REFUSED:
         raise ConfigurationError(f"PKCS#11 URI: {name} is refused: {_REFUSED[name]}")
@@ -122,15 +121,20 @@ def _take(attribute: str, value_form: re.Pattern[str], *, in_query: bool, values
     key = name.replace("-", "_")
     if key in values:
         raise ConfigurationError(f"PKCS#11 URI: {name} is given twice")
-    if value_form.fullmatch(raw) is None:
+    if set(raw) - characters:
         raise ConfigurationError(f"PKCS#11 URI: {name} has a character that must be written as %XX")
     values[key] = _decoded(name, raw)
 
 
 def _decoded(name: str, raw: str) -> str | bytes:
-    data = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode("ascii")), raw.encode("ascii"))
+    first, *escaped = raw.split("%")
+    data = bytearray(first, "ascii")
+    for part in escaped:
+        if len(part) < 2 or set(part[:2]) - _HEX_DIGITS:
+            raise ConfigurationError(f"PKCS#11 URI: {name} has a percent sign that does not begin %XX")
+        data += bytes.fromhex(part[:2]) + part[2:].encode("ascii")
     if name == "id":
-        return data
+        return bytes(data)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -149,8 +153,13 @@ def _check_value(name: str, value: str | bytes) -> None:
         raise ConfigurationError(f"PKCS#11 URI: {name} has a control character")
     if name == "type" and value not in OBJECT_TYPES:
         raise ConfigurationError(f"PKCS#11 URI: type is one of {', '.join(OBJECT_TYPES)}")
-    if name == "library-version" and _LIBRARY_VERSION.fullmatch(value) is None:
+    if name == "library-version" and not _is_version(value):
         raise ConfigurationError("PKCS#11 URI: library-version is major or major.minor")
+
+
+def _is_version(value: str) -> bool:
+    parts = value.split(".")
+    return len(parts) <= 2 and all(1 <= len(part) <= 3 and not set(part) - frozenset(string.digits) for part in parts)
 
 
 def format_pkcs11_uri(uri: Pkcs11Uri) -> str:
@@ -163,6 +172,6 @@ def format_pkcs11_uri(uri: Pkcs11Uri) -> str:
             continue
         name = field_name.replace("_", "-")
         data = value if isinstance(value, bytes) else value.encode("utf-8")
-        escaped = "".join(chr(byte) if byte in _UNRESERVED_BYTES and name != "id" else f"%{byte:02X}" for byte in data)
+        escaped = "".join(chr(byte) if chr(byte) in _UNRESERVED and name != "id" else f"%{byte:02X}" for byte in data)
         (query if name in _QUERY_NAMES else path).append(f"{name}={escaped}")
     return "pkcs11:" + ";".join(path) + ("?" + "&".join(query) if query else "")

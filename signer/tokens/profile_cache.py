@@ -30,6 +30,7 @@ def profile_of(session: Session, folder: Path) -> ModuleProfile:
         raise ConfigurationError(f"module profile {path} cannot be read: {error}; delete it") from None
     if kept.identity != identity:
         raise ConfigurationError(f"module profile {path} belongs to another module; delete it, it is made again")
+    session.module.profile = kept
     return kept
 
 

@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pkcs11
 
-from pki.key_audit import ObservedObject
-from pki.key_specs import KeySpec
 from pki.values import PublicKey
-from signer.tokens import inventory, objects
-from signer.tokens.errors import PinIncorrect, TokenBusy, TokenError, TokenLost, error_from_exception
+from signer.tokens import objects
+from signer.tokens.errors import PinIncorrect, TokenBusy, TokenError, TokenLost
 from signer.tokens.key_handle import KeyHandle
 from signer.tokens.login import close_quietly, log_in, open_session
 from signer.tokens.module import Module
 from signer.tokens.pin_sources import PinSource
 from signer.tokens.pkcs11_uri import Pkcs11Uri
-from signer.tokens.profiles import ModuleProfile
-from signer.tokens.secret_keys import SecretKeyHandle
+from signer.tokens.return_codes import error_from_exception
 from signer.tokens.values import KeyRef, TokenInfo
+
+if TYPE_CHECKING:
+    from pki.key_audit import ObservedObject
+    from pki.key_specs import KeySpec
+    from signer.tokens.profiles import ModuleProfile
+    from signer.tokens.secret_keys import SecretKeyHandle
 
 MAX_RANDOM_BYTES = 4096
 
@@ -43,7 +46,8 @@ class Session:
         self._writable = writable
         self._raw: pkcs11.Session | None = None
         self._closed = False
-        self._handles: dict[KeyRef, KeyHandle | SecretKeyHandle] = {}
+        self._handles: dict[KeyRef, KeyHandle] = {}
+        self._secret_handles: dict[KeyRef, SecretKeyHandle] = {}
         module.check_process()
         with self.lock:
             if any(other.serves(uri) for other in module.sessions):
@@ -72,9 +76,8 @@ class Session:
         """
         self._module.check_process()
         with self.lock:
-            handle = self._handles.get(ref)
-            if isinstance(handle, KeyHandle):
-                return handle
+            if ref in self._handles:
+                return self._handles[ref]
             private, label, public_key = self.locate_key_pair(ref)
             handle = KeyHandle(self, private, label, public_key)
             self._handles[ref] = handle
@@ -82,14 +85,15 @@ class Session:
 
     def find_secret(self, ref: KeyRef) -> SecretKeyHandle:
         """The one AES key that `ref` names. Raises KeyNotFound, KeyAmbiguous, KeyInconsistent."""
+        from signer.tokens.secret_keys import SecretKeyHandle
+
         self._module.check_process()
         with self.lock:
-            handle = self._handles.get(ref)
-            if isinstance(handle, SecretKeyHandle):
-                return handle
+            if ref in self._secret_handles:
+                return self._secret_handles[ref]
             key, label, cka_id = self.locate_secret_key(ref)
             handle = SecretKeyHandle(self, key, label, cka_id)
-            self._handles[ref] = handle
+            self._secret_handles[ref] = handle
             return handle
 
     def locate_key_pair(self, ref: KeyRef) -> tuple[pkcs11.PrivateKey, str, PublicKey]:
@@ -109,16 +113,11 @@ class Session:
         LabelTaken, MechanismUnsupported, ActionRefused, KeyInconsistent when the token did not do what was asked.
         """
         from signer.tokens import generation
-        from signer.tokens.probes import probe
 
         if not self._writable:
             raise TokenError("the token was opened read-only; open it writable to generate a key")
         with self.operation(f"generating key {label!r}") as raw:
-            if profile is not None:
-                self._module.profile = profile
-            elif self._module.profile is None:
-                self._module.profile = probe(self._module, raw)
-            ref = generation.generate(raw, spec, label, self._module.profile)
+            ref = generation.generate(raw, spec, label, profile or self.probe_profile())
         return self.find(ref) if spec.algorithm is generation.EC_P256 else self.find_secret(ref)
 
     def random(self, size_bytes: int) -> bytes:
@@ -130,11 +129,15 @@ class Session:
 
     def objects(self) -> tuple[ObservedObject, ...]:
         """Every object on the token as the audit wants it; no key material is read."""
+        from signer.tokens import inventory
+
         with self.operation("listing the token's objects") as raw:
             return inventory.observe(raw)
 
     def attributes(self) -> tuple[Mapping[str, Any], ...]:
         """Every object's known public attributes by their CKA_ names, JSON-ready; no key material is read."""
+        from signer.tokens import inventory
+
         with self.operation("listing the token's objects") as raw:
             return inventory.dump(raw)
 
@@ -145,8 +148,7 @@ class Session:
         """
         with self.operation(f"destroying key {ref}") as raw:
             objects.destroy_key(raw, ref)
-            self._handles.clear()
-            self.generation += 1
+            self._forget_handles()
 
     def dangerously_destroy_unfinished(self, label: str) -> int:
         """Remove what an interrupted generation of `label` left; returns the number of objects removed, 0 if none.
@@ -159,11 +161,13 @@ class Session:
             return generation.destroy_unfinished(raw, label)
 
     def probe_profile(self) -> ModuleProfile:
-        """Find out by real operations what this module does with this token; nothing stays on it."""
+        """Find out by real operations what this module does with this token; nothing stays on it. Once per process."""
         from signer.tokens.probes import probe
 
         with self.operation("probing the module") as raw:
-            return probe(self._module, raw)
+            if self._module.profile is None:
+                self._module.profile = probe(self._module, raw)
+            return self._module.profile
 
     @contextmanager
     def operation(self, doing: str) -> Iterator[pkcs11.Session]:
@@ -196,7 +200,7 @@ class Session:
             self._closed = True
             self._module.sessions.discard(self)
             self.discard()
-            self._handles.clear()
+            self._forget_handles()
 
     def _usable(self) -> pkcs11.Session:
         if self._closed:
@@ -229,6 +233,11 @@ class Session:
         """Let the module look at its tokens anew; not when that would close somebody's session."""
         with suppress(TokenError):
             self._module.reinitialize(apart_from=self)
+
+    def _forget_handles(self) -> None:
+        self._handles.clear()
+        self._secret_handles.clear()
+        self.generation += 1
 
     def __enter__(self) -> Self:
         return self

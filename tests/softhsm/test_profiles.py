@@ -58,6 +58,7 @@ NSS = ModuleProfile(
 
 
 def test_the_probed_profile_is_what_was_measured(token_rig: TokenRig) -> None:
+    token_rig.module.profile = None
     with token_rig.open(writable=False) as session:
         profile = session.probe_profile()
         assert session.objects() == ()
@@ -68,7 +69,9 @@ def test_the_probed_profile_is_what_was_measured(token_rig: TokenRig) -> None:
 def test_a_kept_profile_is_read_and_not_probed_again(token_rig: TokenRig, tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     with token_rig.open() as session:
+        session.module.profile = None
         first = profile_of(session, folder)
+        session.module.profile = None
         with counted(session.module, "C_GenerateKeyPair") as calls:
             assert profile_of(session, folder) == first
         assert calls == []

@@ -15,9 +15,9 @@ from signer.tokens import (
     Pkcs11Uri,
     PromptedPin,
     ProtectedPath,
-    errors,
     open_token,
     parse_pkcs11_uri,
+    return_codes,
     worker_context,
 )
 from signer.tokens.errors import (
@@ -331,7 +331,7 @@ def test_a_missing_key_does_not_cost_the_session(token_rig: TokenRig) -> None:
         assert logins == []
 
 
-@pytest.mark.parametrize("code", sorted(errors._BY_CODE))
+@pytest.mark.parametrize("code", sorted(return_codes._BY_CODE))
 def test_every_return_code_arrives_as_its_own_error(softhsm: TokenRig, code: int) -> None:
     """python-pkcs11 maps the number to an exception, we map the exception back: the numbers must agree."""
     with (
@@ -341,4 +341,4 @@ def test_every_return_code_arrives_as_its_own_error(softhsm: TokenRig, code: int
     ):
         session.random(8)
     assert failure.value.ckr == code
-    assert type(failure.value) is type(errors.error_from_ckr(code, ""))
+    assert type(failure.value) is type(return_codes.error_from_ckr(code, ""))

@@ -8,8 +8,9 @@ import pkcs11
 import pytest
 from pkcs11 import exceptions
 
-from signer.tokens import errors
-from signer.tokens.errors import TokenError, TokenLost, ckr_of_exception, error_from_ckr, error_from_exception
+from signer.tokens import errors, return_codes
+from signer.tokens.errors import TokenError, TokenLost
+from signer.tokens.return_codes import ckr_of_exception, error_from_ckr, error_from_exception
 
 # Made by python-pkcs11 itself; no module returns them.
 NOT_FROM_A_MODULE = {"NoSuchKey", "NoSuchToken", "MultipleObjectsReturned", "MultipleTokensReturned", "NoEvent"}
@@ -29,7 +30,7 @@ def test_every_exception_of_the_library_has_a_row() -> None:
 
 
 def test_no_code_and_no_exception_is_in_the_table_twice() -> None:
-    rows = errors._ROWS
+    rows = return_codes._ROWS
     assert len({row.code for row in rows}) == len({row.name for row in rows}) == len(rows)
     named = [row.exception_name for row in rows if row.exception_name]
     assert len(set(named)) == len(named)
