@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pki.errors import OutputError
 from pki.key_states import KeyState
 from pki.roles import Role
 from signer.store import maintenance, sqlite_file
-from signer.store.errors import KeyStoreOutdated, KeyStoreTooNew, KeyStoreUnwritable
+from signer.store.errors import KeyStoreError, KeyStoreOutdated, KeyStoreTooNew, KeyStoreUnwritable
 from signer.store.key_store import open_key_store
 from signer.store.maintenance import check_key_store, upgrade_key_store
 from signer.store.revisions import CURRENT_REVISION, KNOWN_REVISIONS
@@ -115,24 +116,46 @@ def test_an_upgrade_without_room_for_its_backup_changes_nothing(old_store: Path,
     assert old_store.read_bytes() == before
 
 
-def test_an_upgrade_that_fails_in_the_middle_changes_nothing(
-    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file may not grow, so that the new table finds no room in the middle of the upgrade."""
-    opened = sqlite_file.connect_any_revision
+def no_room(connection: sqlite3.Connection) -> None:
+    """The file may not grow: the new table finds no page."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    def open_with_little_space(path: Path) -> sqlite3.Connection:
+
+def no_last_trigger(connection: sqlite3.Connection) -> None:
+    """The last statement but one fails, after the new table and its first trigger were made."""
+
+    def refuse(action: int, name: str | None, *_: str | None) -> int:
+        last = action == sqlite3.SQLITE_CREATE_TRIGGER and name == "content_keys_used_are_fixed"
+        return sqlite3.SQLITE_DENY if last else sqlite3.SQLITE_OK
+
+    connection.set_authorizer(refuse)
+
+
+@pytest.mark.parametrize(("hinder", "error"), [(no_room, KeyStoreUnwritable), (no_last_trigger, KeyStoreError)])
+def test_an_upgrade_that_fails_in_the_middle_changes_nothing(
+    old_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hinder: Callable[[sqlite3.Connection], None],
+    error: type[KeyStoreError],
+) -> None:
+    opened = sqlite_file.connect_any_revision
+    calls: list[Path] = []
+
+    def open_hindered(path: Path) -> sqlite3.Connection:
         connection = opened(path)
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
+        if not calls:  # the first is the upgrade's own, the second the backup's
+            hinder(connection)
+        calls.append(path)
         return connection
 
-    monkeypatch.setattr(maintenance, "connect_any_revision", open_with_little_space)
-    rows = rows_of(old_store)
-    with pytest.raises(KeyStoreUnwritable, match="disk is full"):
+    monkeypatch.setattr(maintenance, "connect_any_revision", open_hindered)
+    rows, schema = rows_of(old_store), schema_of(old_store)
+    with pytest.raises(error, match="nothing was changed"):
         upgrade_key_store(old_store, tmp_path / "before.sqlite")
     monkeypatch.undo()
-    assert rows_of(old_store) == rows
+    assert (rows_of(old_store), schema_of(old_store)) == (rows, schema)
     with pytest.raises(KeyStoreOutdated):
         open_key_store(old_store)
     assert upgrade_key_store(old_store, tmp_path / "again.sqlite")[1] == CURRENT_REVISION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,10 @@ from signer.store.errors import KeyStoreBusy
 from signer.store.key_store import open_key_store
 from signer.store.maintenance import backup_key_store, check_key_store
 from signer.store.signing_gate import ContentKeyLedger
-from tests.unit.store.stores import NOW, change, new_key, raw
+from tests.unit.store.stores import DAY, NOW, change, new_key, raw
 
 Start = Callable[..., subprocess.Popen[str]]
+ROOT = Path(__file__).resolve().parents[3]
 ROUNDS_OF_KILLING = 12
 
 
@@ -32,7 +34,8 @@ def start() -> Iterator[Start]:
 
     def run(what: str, *arguments: object) -> subprocess.Popen[str]:
         command = [sys.executable, str(Path(__file__).with_name("workers.py")), what, *map(str, arguments)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         running.append(process)
         return process
 
@@ -58,6 +61,26 @@ def test_of_many_processes_exactly_one_gets_each_claim(store_path: Path, start: 
     assert [process.returncode for process in processes] == [0] * 8
     assert sorted(number for own in got for number in own) == list(range(40))
     assert claims_in(store_path) == set(range(40))
+    check_key_store(store_path)
+
+
+def test_many_processes_change_the_store_and_wait_for_each_other(store_path: Path, start: Start) -> None:
+    """None fails for want of a lock; and of all who suspend one key, exactly one did."""
+    with open_key_store(store_path) as store:
+        shared = store.register(new_key(sequence=1), change())
+        store.activate(shared.cka_id, NOW, NOW + DAY, change())
+    processes = [start("register_and_suspend", store_path, number) for number in range(4)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    printed = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert sorted(printed) == ["KS-11", "KS-11", "KS-11", "suspended"]
+    with open_key_store(store_path) as store:
+        assert len(store.keys()) == 1 + 4 * 5
+        newest = store.state_history(shared.cka_id)[-1]
+    assert newest.change.reason == f"by process {printed.index('suspended')}"
     check_key_store(store_path)
 
 

@@ -183,4 +183,4 @@ def _template(empty_key_store: Path) -> None:
 
 @pytest.mark.usefixtures("_template")
 class TestKeyStore(KeyStoreMachine.TestCase):  # type: ignore[misc,valid-type]
-    settings = settings(max_examples=25, stateful_step_count=25)
+    settings = settings(max_examples=15, stateful_step_count=20)

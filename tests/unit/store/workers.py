@@ -39,6 +39,25 @@ def claim_forever(path: Path, start: str) -> None:
         number += 1
 
 
+def register_and_suspend(path: Path, number: str) -> None:
+    """Register keys of one's own, and try to suspend the one key that all of these processes share; print who did."""
+    from pki.key_states import KeyState
+    from signer.store.key_store import open_key_store
+    from tests.unit.store.stores import change, new_key
+
+    shared = new_key(sequence=1)
+    with open_key_store(path) as store:
+        sys.stdin.readline()  # all processes begin together
+        for own in range(5):
+            store.register(new_key(sequence=100 + 5 * int(number) + own), change())
+        try:
+            store.change_state(shared.cka_id, KeyState.SUSPENDED, change(reason=f"by process {number}"))
+        except PolicyViolation as violation:
+            print(violation.rule_id)
+        else:
+            print("suspended")
+
+
 def die_in_transaction(path: Path) -> None:
     """Change much in one transaction, so that SQLite has written to the file already; then die without a word."""
     connection = connect(path)
