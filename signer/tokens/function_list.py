@@ -10,9 +10,13 @@ import ctypes
 import mmap
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from signer.tokens.errors import ModuleError
 from signer.tokens.return_codes import error_from_ckr
+
+if TYPE_CHECKING:
+    from pkcs11._pkcs11 import lib
 
 # In the order of pkcs11f.h, v2.40.
 FUNCTION_NAMES = (
@@ -97,10 +101,18 @@ CFunction = Callable[..., int]
 class FunctionList:
     """The slots of one loaded module. Lives as long as the process; so do the callbacks put into it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, address: int) -> None:
+        self.address = address
+        self._first_slot_address = address + _FIRST_SLOT_OFFSET
+        self._slots = (ctypes.c_void_p * len(FUNCTION_NAMES)).from_address(self._first_slot_address)
+        self._originals: dict[str, int] = {}
+        self._callbacks: list[object] = []
+
+    @classmethod
+    def of_file(cls, path: str) -> FunctionList:
+        """Load the module and ask it for its list. Raises ModuleError."""
         try:
-            self._library = ctypes.CDLL(path)
-            get_function_list = self._library.C_GetFunctionList
+            get_function_list = ctypes.CDLL(path).C_GetFunctionList
         except OSError as error:
             raise ModuleError(f"PKCS#11 module {path} cannot be loaded: {error}") from None
         except AttributeError:
@@ -112,10 +124,24 @@ class FunctionList:
             raise error_from_ckr(ckr, f"loading PKCS#11 module {path}")
         if address.value is None:
             raise ModuleError(f"PKCS#11 module {path} gave no function list")
-        self._first_slot_address = address.value + _FIRST_SLOT_OFFSET
-        self._slots = (ctypes.c_void_p * len(FUNCTION_NAMES)).from_address(self._first_slot_address)
-        self._originals: dict[str, int] = {}
-        self._callbacks: list[object] = []
+        return cls(address.value)
+
+    @classmethod
+    def of_library(cls, library: lib) -> FunctionList:
+        """The list that python-pkcs11 calls through.
+
+        It does not show it, but it is the first field of its object: p11-kit's client gives every caller another list,
+        and sessions opened through one are unknown to the other. Raises ModuleError if the layout is not that of 0.10.
+        """
+        from pkcs11 import _pkcs11
+
+        header_size_bytes = object.__basicsize__
+        if _pkcs11.HasFuncList.__basicsize__ != header_size_bytes + 3 * _POINTER_SIZE_BYTES:  # type: ignore[attr-defined]
+            raise ModuleError("python-pkcs11 is not the version that this program was made for; install 0.10")
+        address = ctypes.c_void_p.from_address(id(library) + header_size_bytes).value
+        if address is None:
+            raise ModuleError("python-pkcs11 has no function list; was the module unloaded?")
+        return cls(address)
 
     def call(self, name: str, *argument_types: type) -> CFunction:
         """The function now in slot `name`, as a Python callable that releases the interpreter lock while it runs."""

@@ -68,6 +68,7 @@ class Module:
         self._process_id = os.getpid()
         functions.replace("C_Initialize", self._initialize, ctypes.c_void_p)
         self.library = self._load_library()
+        self._adopt_list_of_library()
 
     def _initialize(self, _arguments: object) -> int:
         """Stands in the C_Initialize slot."""
@@ -93,6 +94,15 @@ class Module:
                 failure = error
             pause_before_retry(attempt)
         raise self._initialisation_failed(failure)
+
+    def _adopt_list_of_library(self) -> None:
+        """Use the list that python-pkcs11 uses, where a module (p11-kit's client) gives every caller another one."""
+        functions = FunctionList.of_library(self.library)
+        if functions.address == self.functions.address:
+            return
+        self.functions = functions
+        functions.replace("C_Initialize", self._initialize, ctypes.c_void_p)
+        self.reinitialize()
 
     def check_process(self) -> None:
         """Raises ForkedProcess in a child made by fork: it shares its parent's sessions and locks."""
@@ -190,7 +200,7 @@ def load_module(config: ModuleConfig) -> Module:
         module = _modules.get(path)
         if module is None:
             if path not in _function_lists:
-                _function_lists[path] = FunctionList(path)
+                _function_lists[path] = FunctionList.of_file(path)
             module = Module(path, config, _function_lists[path])
             _modules[path] = module
             return module
