@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,6 +63,7 @@ class PackageOptions:
     package_type: PackageType
     bootloader_copy: CopyChoice | None
     for_device: Path | None
+    for_factory: bool
     sbom: Path | None
     bootloader_version_min: str
     trust_bundle_version_min: int
@@ -118,6 +120,8 @@ def package_request(terms: PackageTerms, recipient: Recipient, signers: Sequence
 
 def recipient_of(repository: AuthorityRepository, product: Product, options: PackageOptions) -> Recipient:
     """One named device, or what the product's file says. Raises InputRefused, WrongTarget, PolicyViolation."""
+    if options.for_factory:
+        return _factory(options)
     if options.for_device is not None:
         return _one_device(repository, product, options.for_device)
     if options.package_type is PackageType.FACTORY_TEST:
@@ -125,8 +129,8 @@ def recipient_of(repository: AuthorityRepository, product: Product, options: Pac
     if product.encryption.recipient is RecipientKind.GROUP and product.encryption.group_public_key is not None:
         return _group(repository, product.encryption.group_public_key)
     raise InputRefused(
-        f"product {product.name!r} encrypts for one device: name it with --for-device device.json, or give the "
-        'product `recipient = "group"` and a group key'
+        f"product {product.name!r} encrypts for one device: name it with --for-device device.json; or give the product "
+        '`recipient = "group"` and a group key; or say --for-factory for a bootloader that goes into a factory image'
     )
 
 
@@ -193,6 +197,15 @@ def _one_device(repository: AuthorityRepository, product: Product, path: Path) -
     if str(device.product_id) != product.id:
         raise WrongTarget(f"device {device.uid.hex()} is of product {device.product_id}, not of {product.name!r}")
     return Recipient(Target.ONE_UID, RecipientMode.DEVICE, padded_uid(device.uid), device.agreement)
+
+
+def _factory(options: PackageOptions) -> Recipient:
+    """For any device, encrypted for a key that is thrown away here: of such a package only the signed head is used."""
+    from signer.packages.encryption import software_ephemeral_key
+
+    if options.package_type is not PackageType.BOOTLOADER or options.for_device is not None:
+        raise InputRefused("--for-factory goes with --type bootloader, and not with --for-device")
+    return Recipient(Target.ANY_DEVICE, RecipientMode.GROUP, bytes(16), software_ephemeral_key(os.urandom).public_key)
 
 
 def _group(repository: AuthorityRepository, key_file: str) -> Recipient:

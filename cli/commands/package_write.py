@@ -47,6 +47,9 @@ CopyOption = Annotated[
 DeviceOption = Annotated[
     Path | None, typer.Option("--for-device", help="Bind and encrypt it for the one device of this public file.")
 ]
+FactoryOption = Annotated[
+    bool, typer.Option("--for-factory", help="For bootloaders: only for a factory image; no device can decrypt it.")
+]
 SbomOption = Annotated[Path | None, typer.Option(help="SBOM or provenance file, whose digest the head will carry.")]
 BootloaderMinOption = Annotated[str, typer.Option("--bootloader-version-min", help="The oldest bootloader that fits.")]
 BundleMinOption = Annotated[
@@ -73,6 +76,7 @@ def prepare(
     package_type: TypeOption = TypeChoice.APPLICATION,
     copy: CopyOption = None,
     for_device: DeviceOption = None,
+    for_factory: FactoryOption = False,
     sbom: SbomOption = None,
     bootloader_version_min: BootloaderMinOption = "0.0.0",
     trust_bundle_version_min: BundleMinOption = 1,
@@ -85,7 +89,7 @@ def prepare(
     from signer.packages.prepare import prepare_package
 
     options = PackageOptions(
-        product, firmware, version, security_version, package_type.package_type, copy, for_device, sbom,
+        product, firmware, version, security_version, package_type.package_type, copy, for_device, for_factory, sbom,
         bootloader_version_min, trust_bundle_version_min, firmware_format, load_address,
     )  # fmt: skip
     with (
@@ -107,6 +111,7 @@ def build(
     package_type: TypeOption = TypeChoice.APPLICATION,
     copy: CopyOption = None,
     for_device: DeviceOption = None,
+    for_factory: FactoryOption = False,
     sbom: SbomOption = None,
     bootloader_version_min: BootloaderMinOption = "0.0.0",
     trust_bundle_version_min: BundleMinOption = 1,
@@ -119,7 +124,7 @@ def build(
     from signer.packages.build import build_package
 
     options = PackageOptions(
-        product, firmware, version, security_version, package_type.package_type, copy, for_device, sbom,
+        product, firmware, version, security_version, package_type.package_type, copy, for_device, for_factory, sbom,
         bootloader_version_min, trust_bundle_version_min, firmware_format, load_address,
     )  # fmt: skip
     with _keys(context, product) as keys, _request(keys, options, key) as (request, image, signers):
