@@ -57,13 +57,8 @@ def _strongroom(
     context.obj = {"authority": authority, "site": site}
 
 
-def main() -> None:
-    """Entry point of the console script: never a traceback, always a documented exit code."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line and return its exit code: never a traceback, never an undocumented code."""
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="strongroom", standalone_mode=False)
@@ -99,7 +94,3 @@ def _fail(message: str, code: ExitCode) -> ExitCode:
     line = "".join(character if character.isprintable() else " " for character in message)
     sys.stderr.write(f"error: {' '.join(line.split())}\n")
     return code
-
-
-if __name__ == "__main__":
-    main()
