@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.errors import PolicyViolation
@@ -103,6 +103,7 @@ def test_the_refusal_names_the_key(store_path: Path, active: bytes) -> None:
         require_may_sign(store_path, active, RELEASE, "pump-x2", NOW + 91 * DAY)
 
 
+@settings(max_examples=40)
 @given(data=st.data())
 def test_both_ways_of_access_agree(
     data: st.DataObject, empty_key_store: Path, tmp_path_factory: pytest.TempPathFactory
