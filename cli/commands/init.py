@@ -11,7 +11,7 @@ from cli.options import JsonOption
 from cli.output import emit
 from pki.errors import ConfigurationError
 from signer.authority.model import Environment
-from signer.authority.repository import NewAuthority, scaffold
+from signer.authority.scaffold import NewAuthority, scaffold
 from signer.tokens import TokenError, find_module
 
 app = typer.Typer(add_completion=False)
