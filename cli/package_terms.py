@@ -15,7 +15,8 @@ from pki.errors import InputRefused, WrongTarget
 from signer.authority.development_material import refuse_fake_path, refuse_known_test_key, refuse_simulated_device
 from signer.authority.model import LimitConfig, Product, RecipientKind
 from signer.authority.repository import AuthorityRepository
-from signer.packages.firmware_input import FirmwareFormat, FirmwareImage, ImageLimits
+from signer.packages.firmware_input import FirmwareFormat, FirmwareImage
+from signer.packages.image_parts import ImageLimits
 from signer.packages.layout import HEAD_SIZE_BYTES
 from signer.packages.terms import (
     ImageVersion,

@@ -13,7 +13,8 @@ from cli.context import board_of, open_store, repository_of
 from cli.options import JsonOption, OutputOption, ProductOption
 from cli.output import emit, read_input, write_new_file
 from pki.errors import ConfigurationError, InputRefused, WrongTarget
-from signer.packages.firmware_input import ImageLimits, open_firmware
+from signer.packages.firmware_input import open_firmware
+from signer.packages.image_parts import ImageLimits
 from signer.packages.layout import HEAD_SIZE_BYTES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pki.errors import InputRefused
-from signer.packages.firmware_input import ImagePart
+from signer.packages.image_parts import ImagePart
 
 _FILE_HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIIIIIII")

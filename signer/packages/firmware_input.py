@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pki.errors import InputRefused
-from signer.packages.layout import IMAGE_SIZE_BYTES_MAX
-
-GAP_SIZE_BYTES_MAX = 65_536
-"""How much fill is tolerated unless the caller says otherwise: more is usually a segment linked to a wrong address."""
+from signer.packages.image_parts import ImageLimits, ImagePart
 
 FileState = tuple[int, int]
 """Size in bytes and time of the last write in nanoseconds: changes when a file is written to."""
@@ -39,35 +35,6 @@ class FirmwareFormat(Enum):
     INTEL_HEX = "hex"
     S_RECORD = "srec"
     BINARY = "binary"
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """Consecutive bytes of an image: from memory, or `size_bytes` of the file from `file_offset` on."""
-
-    address: int
-    size_bytes: int
-    content: bytes | bytearray | None
-    file_offset: int = 0
-
-    @property
-    def end(self) -> int:
-        """The first address after it."""
-        return self.address + self.size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What the board allows: address of the image's first byte, its largest size, and how much fill is tolerated."""
-
-    load_address: int
-    image_size_bytes_max: int
-    gap_size_bytes_max: int = GAP_SIZE_BYTES_MAX
-
-    @property
-    def firmware_size_bytes_max(self) -> int:
-        """Of the board's and the package format's limits, the smaller."""
-        return min(self.image_size_bytes_max, IMAGE_SIZE_BYTES_MAX)
 
 
 class FirmwareImage:

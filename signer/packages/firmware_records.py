@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pki.errors import InputRefused
-from signer.packages.firmware_input import ImageLimits, ImagePart
+from signer.packages.image_parts import ImageLimits, ImagePart
 
 # A record has at most 255 bytes after its count, two digits each; the rest is room for the mark, count and line end.
 _LINE_SIZE_BYTES_MAX = 2 * 260 + 8

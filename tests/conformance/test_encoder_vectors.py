@@ -17,7 +17,8 @@ from pki.roles import DEVICE_ROLES
 from pki.values import Digest, PublicKey, Scheme, Signature
 from signer.packages.build import build_package
 from signer.packages.encryption import EphemeralKey, PackagingMeans, software_ephemeral_key
-from signer.packages.firmware_input import FirmwareFormat, ImageLimits, open_firmware
+from signer.packages.firmware_input import FirmwareFormat, open_firmware
+from signer.packages.image_parts import ImageLimits
 from signer.packages.prepare import prepare_package, prepared_digest
 from signer.packages.sign import sign_package
 from signer.packages.terms import (

@@ -8,7 +8,8 @@ from typing import Any
 
 from signer.packages.build import build_package
 from signer.packages.encryption import PackagingMeans
-from signer.packages.firmware_input import FirmwareFormat, FirmwareImage, ImageLimits, open_firmware
+from signer.packages.firmware_input import FirmwareFormat, FirmwareImage, open_firmware
+from signer.packages.image_parts import ImageLimits
 from signer.packages.prepare import PackageWritten, prepare_package
 from signer.packages.terms import (
     ImageVersion,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pki.errors import InputRefused
-from signer.packages.firmware_input import FirmwareFormat, FirmwareImage, ImageLimits, open_firmware
+from signer.packages.firmware_input import FirmwareFormat, FirmwareImage, open_firmware
+from signer.packages.image_parts import ImageLimits
 from tests.unit.packages.elf_builder import ElfFile, Segment
 
 BASE = 0x08008400

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signer.packages.firmware_input import FirmwareFormat, ImageLimits, open_firmware
+from signer.packages.firmware_input import FirmwareFormat, open_firmware
+from signer.packages.image_parts import ImageLimits
 from tests.unit.packages.elf_builder import ElfFile, Segment
 
 BASE = 0x08008400
