@@ -1,10 +1,10 @@
-"""`strongroom package`: the list of its commands. Those in package_write.py write packages, the others read them."""
+"""`strongroom package`: the list of its commands. package_write.py writes, package_read.py reads."""
 
 from __future__ import annotations
 
 import typer
 
-from cli.commands import package_write
+from cli.commands import package_read, package_write
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +30,9 @@ _EXAMPLES = (
         package_write.build,
         "build -p pump-x2 app.elf --version 1.1.0 --security-version 2 --sbom app.cdx.json -o app-1.1.0.srp",
     ),
+    ("verify", package_read.verify, "verify app-1.1.0.srp --device device.img"),
+    ("inspect", package_read.inspect, "inspect app-1.1.0.srp --json"),
+    ("diff", package_read.diff, "diff app-1.0.0.srp app-1.1.0.srp"),
 )
 
 for _name, _command, _example in _EXAMPLES:
