@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -76,10 +77,12 @@ def test_running_it_loads_no_room_of_the_project() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_a_second_run_writes_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_a_second_run_writes_the_same_files(hash_seed: str, tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "left-over.srp").write_bytes(b"from an older run")
-    generate.write(tmp_path)
+    command = [sys.executable, "-m", "tests.vectors.generate", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, check=True)
     made = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
     present = {
         path.relative_to(VECTORS).as_posix()

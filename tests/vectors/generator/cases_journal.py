@@ -163,10 +163,13 @@ def numbers() -> Iterator[JournalCase]:
 
 
 def followed(name: str, description: str, slots: bytes) -> JournalCase:
-    """A vector with these slots behind its first record, in which there is no record, and then a record."""
+    """A vector with these slots behind its first record, in which there is no record, and then a record.
+
+    That record's number is high enough to remove nothing: a record wrongly found in the slots would remain.
+    """
     writer = started_half()
     writer.append_raw(slots)
-    writer.append("FLOORS", floors(5, 3, 2))
+    writer.append("FLOORS", floors(5, 3, 2), number=4)
     return read(name, description, writer)
 
 
@@ -206,12 +209,13 @@ def malformed() -> Iterator[JournalCase]:
     too_long = derived_bytes("too long", 2561)
     header = record_header(record_fields(200, 2, too_long), 1, at, too_long)
     yield followed("record-length-2561", "a payload longer than 2,560 bytes", header + padded(too_long))
-    writer, half_size_bytes = started_half(), 128
-    writer.append_raw(ERASED_SLOT * ((half_size_bytes - writer.offset) // SLOT_SIZE_BYTES - 2))
-    beyond = bytes(16) + ERASED * 16
-    writer.append_raw(record_header(record_fields(200, 2, beyond), 1, writer.offset, beyond) + bytes(16))
-    words = "the last record claims more bytes than the half has"
-    yield read("record-beyond-the-half", words, writer, half_size_bytes)
+    for name, read_as in (("as-erased", bytes(16) + ERASED * 16), ("cut-off", bytes(16))):
+        writer, half_size_bytes = started_half(), 128
+        writer.append_raw(ERASED_SLOT * ((half_size_bytes - writer.offset) // SLOT_SIZE_BYTES - 2))
+        fields = record_fields(200, 2, bytes(32))
+        writer.append_raw(record_header(fields, 1, writer.offset, read_as) + bytes(16))
+        words = f"the last record claims 16 bytes more than the half has; its check takes them {name}"
+        yield read(f"record-beyond-the-half-{name}", words, writer, half_size_bytes)
 
 
 def nested() -> Iterator[JournalCase]:

@@ -66,7 +66,7 @@ def _package_files() -> Files:
 
 def _image_files() -> Files:
     """The images of packages that an encoder can make. One that begins another is not written again."""
-    images = sorted({case.package.plan.image for case in cases_valid.cases() if case.can_be_encoded}, key=len)
+    images = sorted({case.package.plan.image for case in cases_valid.cases() if case.can_be_encoded})
     longest = [image for image in images if not any(other != image and other.startswith(image) for other in images)]
     return {f"images/{_sha256_hex(image)[:16]}.bin": image for image in longest}
 
