@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 
 from bootloader.reference.codes import DeviceCode, require
@@ -169,7 +170,13 @@ def parse_head(data: bytes | bytearray) -> Head:
     require(len(data) >= HEAD_SIZE_BYTES, DeviceCode.HEAD_TRUNCATED, f"{len(data)} bytes of 1,024")
     if len(data) != HEAD_SIZE_BYTES:
         raise ValueError("a head has exactly 1,024 bytes")
-    head = _unpack(bytes(data))
+    return _checked(bytes(data))
+
+
+@lru_cache(maxsize=32)  # pure, and asked of the same heads at every start
+def _checked(data: bytes) -> Head:
+    """Checks 2 to 15."""
+    head = _unpack(data)
     for check in _CHECKS:
         check(head)
     return replace(

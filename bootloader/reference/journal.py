@@ -19,7 +19,7 @@ from bootloader.reference.journal_half import (
     record_header,
 )
 from bootloader.reference.records import BootTrial, Event, Moved, Record, Seal, Taken, encode_record
-from bootloader.reference.state import apply, snapshot, state_of
+from bootloader.reference.state import DeviceState, apply, snapshot
 
 COMPACTION_DUE_BYTES = 6144
 EVENT_RESERVE_BYTES = 4096
@@ -111,7 +111,7 @@ class Journal:
         ]
         self._active = active
         self._settled = False
-        self.state = state_of(frame.record for frame in self._active_half.read.frames)
+        self.state = self._active_half.read.state
 
     @property
     def free_bytes(self) -> int:
@@ -183,7 +183,7 @@ class Journal:
         for sector in region.sectors:
             if sector.address < region.address + self._half_size_bytes:
                 self._flash.erase(sector)
-        empty = HalfRead(half_sequence, (), SLOT_SIZE_BYTES, is_sealed=False)
+        empty = HalfRead(half_sequence, (), DeviceState(), SLOT_SIZE_BYTES, is_sealed=False)
         half = HalfWriter(self._flash, region.address, self._half_size_bytes, empty, is_erased=True)
         for number, record in enumerate(records, start=1):
             half.append(record, number, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 
 from bootloader.reference.board import Board
@@ -22,6 +23,7 @@ from bootloader.reference.records import (
     Taken,
     decode_record,
 )
+from bootloader.reference.state import DeviceState, state_of
 
 SLOT_SIZE_BYTES = 16
 PAYLOAD_SIZE_BYTES_MAX = 2560
@@ -78,10 +80,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class HalfRead:
-    """A readable half, as it read once. `frames` are the records that remain, SEALs left out."""
+    """A readable half, as it read once. `frames` are the records that remain, SEALs left out; `state` what they say."""
 
     half_sequence: int
     frames: tuple[Frame, ...]
+    state: DeviceState
     end: int
     is_sealed: bool
 
@@ -114,6 +117,7 @@ def framed_size_bytes(payload_size_bytes: int) -> int:
     return SLOT_SIZE_BYTES + -(-payload_size_bytes // SLOT_SIZE_BYTES) * SLOT_SIZE_BYTES
 
 
+@lru_cache(maxsize=8)  # pure, and asked by the pre-bootloader and by the bootloader of the same bytes
 def read_half(data: bytes) -> HalfRead | None:
     """What one reading of a half says; None if its header is not valid."""
     magic, half_sequence, _ = _HALF_HEADER.unpack_from(data)
@@ -124,7 +128,9 @@ def read_half(data: bytes) -> HalfRead | None:
     frames = list(_frames(data, half_sequence, programmed_end))
     end = max(programmed_end, frames[-1].end if frames else SLOT_SIZE_BYTES)
     is_sealed = bool(frames) and frames[-1].is_seal and frames[-1].end == end
-    return HalfRead(half_sequence, tuple(_remaining(frames)), end, is_sealed)
+    remaining = _remaining(frames)
+    state = state_of(frame.record for frame in remaining)
+    return HalfRead(half_sequence, tuple(remaining), state, end, is_sealed)
 
 
 def active_half(halves: tuple[HalfRead | None, HalfRead | None]) -> int | None:

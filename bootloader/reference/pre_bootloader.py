@@ -14,7 +14,6 @@ from bootloader.reference.crypto import sha256
 from bootloader.reference.flash import FlashDevice
 from bootloader.reference.journal_half import Frame, half_regions, read_journal
 from bootloader.reference.records import TRIAL_ATTEMPTS_MAX, BootTrial
-from bootloader.reference.state import state_of
 from bootloader.reference.write_guard import WriteGuard
 
 
@@ -77,7 +76,7 @@ def read_boot_records(flash: FlashDevice, board: Board) -> BootRecords:
     half = halves[active] if active is not None else None
     if active is None or half is None:
         return BootRecords()
-    state = state_of(frame.record for frame in half.frames)
+    state = half.state
     confirmed = state.boot_confirmed.copy if state.boot_confirmed is not None else None
     if state.boot_trial is None:
         return BootRecords(confirmed=confirmed)

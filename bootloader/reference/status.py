@@ -12,7 +12,7 @@ from bootloader.reference.flash import FlashDevice
 from bootloader.reference.head import Version
 from bootloader.reference.journal_half import half_regions, read_journal
 from bootloader.reference.records import BootTrial, Device, Event, Floors, Installed
-from bootloader.reference.state import DeviceState, state_of
+from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import parse_trust_bundle
 
 
@@ -56,7 +56,7 @@ def read_status(flash: FlashDevice, board: Board, uid: bytes) -> Status:
     half = halves[active] if active is not None else None
     if half is None:
         raise Refused(DeviceCode.NO_STATE, "neither half of the journal is readable")
-    state = state_of(frame.record for frame in half.frames)
+    state = half.state
     if state.device is None or state.trust_bundle is None:
         raise Refused(DeviceCode.NO_STATE, "the journal does not say what this device is, and whom it trusts")
     bundle = parse_trust_bundle(state.trust_bundle.bundle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
@@ -156,13 +157,19 @@ def parse_trust_bundle(data: bytes | bytearray) -> TrustBundle:
     """
     size_right = len(data) == BUNDLE_SIZE_BYTES
     require(size_right, DeviceCode.BUNDLE_SIZE, f"{len(data)} bytes, not {BUNDLE_SIZE_BYTES:,}")
+    return _checked(bytes(data))
+
+
+@lru_cache(maxsize=8)  # pure, and asked of the same bundle at every start
+def _checked(data: bytes) -> TrustBundle:
+    """Checks 2 to 10."""
     wire = _Wire._make(_LAYOUT.unpack(data))
     for check in _CHECKS:
         check(wire)
 
     limits = _LIMITS.unpack(wire.limits)
     return TrustBundle(
-        raw=bytes(data),
+        raw=data,
         version=wire.version,
         product_id=wire.product_id,
         previous_digest=wire.previous_digest,

@@ -144,7 +144,7 @@ class SimFlash:
         tear = self._tear_within(1)
         if tear is None or tear[1] is Tear.AFTER:
             self._sectors[index] = SimSector.blank(sector.size_bytes, self.write_unit_bytes)
-            self._own.add(index)
+            self._own.discard(index)
             self._erased_now.add(index)
         elif tear[1] is not Tear.BEFORE:
             self._erased_now.discard(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from random import Random
 
 from bootloader.reference.flash import ERASED_BYTE
@@ -24,11 +25,12 @@ class SimSector:
         self.unstable = unstable
         self.write_unit_bytes = write_unit_bytes
 
-    @classmethod
-    def blank(cls, size_bytes: int, write_unit_bytes: int) -> SimSector:
-        """A sector that was erased, whole."""
+    @staticmethod
+    @cache
+    def blank(size_bytes: int, write_unit_bytes: int) -> SimSector:
+        """A sector that was erased, whole. One for all: it is copied before it is written."""
         content = bytearray(bytes([ERASED_BYTE]) * size_bytes)
-        return cls(content, bytearray(size_bytes // write_unit_bytes), {}, write_unit_bytes)
+        return SimSector(content, bytearray(size_bytes // write_unit_bytes), {}, write_unit_bytes)
 
     def copy(self) -> SimSector:
         return SimSector(self.content[:], self.flags[:], dict(self.unstable), self.write_unit_bytes)

@@ -14,7 +14,7 @@ from typing import Any
 from bootloader.reference.board import Board, Copy, load_address, load_board
 from bootloader.reference.factory_image import Block, CopyImage, build_factory_image
 from bootloader.reference.journal_half import read_half
-from bootloader.reference.state import DeviceState, state_of
+from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import SimulatedDevice
 from bootloader.simulation.operational import make_operational_simulation_only
 from tests.unit.reference import builders
@@ -139,4 +139,4 @@ def half_records(device: SimulatedDevice, half: int) -> DeviceState | None:
     """What one half of the journal says by itself."""
     region = (device.board.state_0, device.board.state_1)[half]
     read = read_half(device.flash.read(region.address, device.board.state_half_size_bytes))
-    return state_of(frame.record for frame in read.frames) if read is not None else None
+    return read.state if read is not None else None
