@@ -229,6 +229,10 @@ class SigningKeys:
         permit = require_may_sign(self._repository, config.label, role, product, self._when)
         return self._find(permit, config.token)
 
+    def permitted(self, permit: SigningPermit, token_name: str) -> KeyHandle:
+        """The key of a permit that `require_may_sign` has just given. Raises what `key` raises of tokens."""
+        return self._find(permit, token_name)
+
     def key_of_store(self, label: str, role: Role, product: str | None) -> tuple[KeyHandle, Session]:
         """The same for a key named by its label alone: the key store knows its token, and the site must have it."""
         permit = require_may_sign(self._repository, label, role, product, self._when)

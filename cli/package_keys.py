@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cli.context import SigningKeys, content_key_ledger, require_may_sign
 from pki.errors import InputRefused, PolicyViolation
 from pki.roles import Role
-from pki.values import Digest, PublicKey, Scheme, Signature
+from pki.values import Digest, Scheme, Signature
 from signer.authority.development_material import refuse_known_test_key
 from signer.authority.model import KeyConfig, Product
 from signer.authority.repository import AuthorityRepository
@@ -18,6 +18,8 @@ from signer.packages.terms import PackageType, signer_count
 
 if TYPE_CHECKING:
     from signer.packages.encryption import PackagingMeans
+    from signer.store.signing_gate import SigningPermit
+    from signer.tokens.key_handle import KeyHandle
 
 ROLE_OF_TYPE = {
     PackageType.APPLICATION: Role.APPLICATION_RELEASE,
@@ -26,23 +28,26 @@ ROLE_OF_TYPE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class PermittedKey:
-    """A key that the key store lets sign; its token is opened when it is first needed."""
+    """A key that the key store lets sign in this command; its token is opened when it is first needed."""
 
-    config: KeyConfig
-    role: Role
-    product: str
-    public_key: PublicKey
-    keys: SigningKeys
+    def __init__(self, config: KeyConfig, permit: SigningPermit, keys: SigningKeys) -> None:
+        self.label = config.label
+        self.public_key = permit.public_key
+        self._token = config.token
+        self._permit = permit
+        self._keys = keys
+        self._handle: KeyHandle | None = None
 
-    def require_at_hand(self) -> None:
-        """Open the token and find the key on it, before long work is done. Raises TokenError, PolicyViolation."""
-        self.keys.key(self.config, self.role, self.product)
+    def at_hand(self) -> KeyHandle:
+        """The key on its token, found before long work begins. Raises TokenError, PolicyViolation."""
+        if self._handle is None:
+            self._handle = self._keys.permitted(self._permit, self._token)
+        return self._handle
 
     def sign(self, digest: Digest, scheme: Scheme) -> Signature:
-        """Ask the key store once more, then the token. Raises PolicyViolation, TokenError."""
-        return self.keys.key(self.config, self.role, self.product).sign(digest, scheme)
+        """Ask the token. Raises TokenError, PolicyViolation, ConfigurationError."""
+        return self.at_hand().sign(digest, scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +114,4 @@ class PackageKeys:
     def _permitted(self, config: KeyConfig, role: Role) -> PermittedKey:
         permit = require_may_sign(self.repository, config.label, role, self.product.name, self.when)
         refuse_known_test_key(self.repository.authority.environment, permit.public_key)
-        return PermittedKey(config, role, self.product.name, permit.public_key, self.keys)
+        return PermittedKey(config, permit, self.keys)

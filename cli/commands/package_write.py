@@ -26,6 +26,7 @@ from cli.package_terms import (
 )
 from pki.errors import InputRefused, WrongTarget
 from signer.packages.firmware_input import FirmwareFormat, open_firmware
+from signer.packages.layout import SIGNATURE_OFFSETS, SIGNATURE_SIZE_BYTES
 from signer.packages.terms import PackageType
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def build(
     with _keys(context, product) as keys, _request(keys, options, key) as (request, image, signers):
         compat = keys.compat()
         for signer in (*signers, compat):
-            signer.require_at_hand()
+            signer.at_hand()
         with _progress("building") as report:
             written = build_package(request, image, out, keys.means(), signers, compat, sbom, report)
     _emit(written, as_json)
@@ -152,13 +153,13 @@ def sign(
 
     with _keys(context, product) as keys:
         with PreparedFile(prepared) as source:
-            manifest = source.manifest
+            manifest, head = source.manifest, source.head
         if manifest.terms.product_id != keys.product.id_bytes:
             raise WrongTarget(f"{prepared} was prepared for product {manifest.terms.product_id.hex()}, not {product!r}")
         named = _named_signers(keys, manifest.terms.package_type, manifest.signer_key_ids)
-        chosen = _chosen(named, key)
+        chosen = _chosen(_not_yet_signed(named, manifest.signer_key_ids, head), key)
         for signer in chosen:
-            signer.require_at_hand()
+            signer.at_hand()
         earlier = [signer.public_key for signer in named if signer not in chosen]
         with _progress("signing") as report:
             written = sign_package(prepared, out, chosen, keys.compat(), earlier, report)
@@ -180,13 +181,26 @@ def _named_signers(keys: PackageKeys, package_type: PackageType, key_ids: tuple[
     return named
 
 
+def _not_yet_signed(named: list[PermittedKey], key_ids: tuple[bytes, ...], head: bytes) -> list[PermittedKey]:
+    """Those whose place in the head is still empty. Raises InputRefused if there are none."""
+    empty = {
+        key_id
+        for key_id, offset in zip(key_ids, SIGNATURE_OFFSETS, strict=False)
+        if not any(head[offset : offset + SIGNATURE_SIZE_BYTES])
+    }
+    waiting = [key for key in named if key.public_key.key_id in empty]
+    if not waiting:
+        raise InputRefused("this package waits for no signature that a key of the product could make")
+    return waiting
+
+
 def _chosen(named: list[PermittedKey], labels: list[str] | None) -> list[PermittedKey]:
     if not labels:
         return named
-    by_label = {key.config.label: key for key in named}
+    by_label = {key.label: key for key in named}
     for label in labels:
         if label not in by_label:
-            raise InputRefused(f"key {label!r} is no signer of this package; it names {', '.join(by_label)}")
+            raise InputRefused(f"key {label!r} is not asked to sign this package; it waits for {', '.join(by_label)}")
     return [by_label[label] for label in labels]
 
 
