@@ -80,6 +80,8 @@ def test_state(entry: Entry) -> None:
         assert read.boot_trial.attempts == attempts
         trial = bytes.fromhex(expected.pop("BOOT_TRIAL"))
         assert (read.boot_trial.copy, read.boot_trial.head_hash) == (trial[0], trial[4:])
+    assert read.application_is_confirmed is expected.pop("IMAGE_IS_CONFIRMED", False)
+    assert read.application_attempts == expected.pop("IMAGE_ATTEMPTS", 0)
     single = {
         "DEVICE": read.device,
         "DEVICE_KEYS": read.keys,

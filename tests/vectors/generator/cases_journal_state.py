@@ -81,6 +81,30 @@ STATES: tuple[tuple[str, str, tuple[tuple[str, bytes], ...]], ...] = (
         ),
     ),
     (
+        "confirmed-another",
+        "APP_CONFIRMED with another head hash than INSTALLED does not count",
+        (
+            ("INSTALLED", installed("new")),
+            ("APP_CONFIRMED", head_hash("old")),
+        ),
+    ),
+    (
+        "trial-of-another",
+        "APP_TRIAL with another head hash than INSTALLED does not count",
+        (
+            ("INSTALLED", installed("new")),
+            ("APP_TRIAL", app_trial(3, "old")),
+        ),
+    ),
+    (
+        "confirmed-without-image",
+        "APP_CONFIRMED and APP_TRIAL without INSTALLED do not count",
+        (
+            ("APP_CONFIRMED", head_hash("old")),
+            ("APP_TRIAL", app_trial(2, "old")),
+        ),
+    ),
+    (
         "attempts",
         "the last of several says what is",
         (

@@ -165,10 +165,16 @@ def state_after(records: Sequence[Record]) -> dict[str, object]:
     trial = last.get("BOOT_TRIAL")
     state: dict[str, object] = {name: record.payload.hex() for name, record in sorted(last.items())}
     state["BOOT_TRIAL_ATTEMPTS"] = trial.payload[1] + trial.used_marks if trial else None
+    image = last["INSTALLED"].payload[16:48] if "INSTALLED" in last else None
+    if "APP_CONFIRMED" in last:
+        state["IMAGE_IS_CONFIRMED"] = last["APP_CONFIRMED"].payload == image
+    if "APP_TRIAL" in last:
+        attempts = int.from_bytes(last["APP_TRIAL"].payload[:4], "little")
+        state["IMAGE_ATTEMPTS"] = attempts if last["APP_TRIAL"].payload[4:] == image else 0
     state["INSTALL_STARTED"] = {str(region): payload.hex() for region, payload in sorted(started.items())}
     state["EVENTS"] = [payload.hex() for payload in events[-16:]]
     state["UNKNOWN"] = [[kind, form, sha256(payload).hex()] for (kind, form), payload in sorted(unknown.items())]
-    return {name: value for name, value in state.items() if value not in (None, {}, [])}
+    return {name: value for name, value in state.items() if value is not None and value not in ({}, [])}
 
 
 def _event_count(payload: bytes) -> int:
