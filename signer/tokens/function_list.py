@@ -1,7 +1,7 @@
 """The function list of a PKCS#11 module (CK_FUNCTION_LIST, PKCS#11 v2.40 base, section 3.6), through ctypes.
 
 python-pkcs11 calls the module through the same list, at every call. So a slot replaced here is replaced for it too:
-that is how C_Initialize gets its arguments (docs/adr/0010), and how tests inject faults.
+that is how C_Initialize gets its arguments (docs/adr/0011), and how tests inject faults.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Generating keys on a token so that an interruption leaves either nothing, or something recognisable as unfinished.
 
-Which way depends on the module (docs/adr/0011). By copy: the pair is generated as session objects, which end with the
+Which way depends on the module (docs/adr/0014). By copy: the pair is generated as session objects, which end with the
 session, and copied to the token under its label and CKA_ID, unmodifiable: public object first, so that an interruption
 leaves at most a public key without a private one. In place: the pair is generated on the token under the label
 `unfinished:<label>`, gets its CKA_ID, and last its label; it stays modifiable.

@@ -1,7 +1,7 @@
 """Loading a PKCS#11 module, once per process, initialised with locking and with the arguments that it needs.
 
 python-pkcs11 calls C_Initialize(NULL): no locking, and NSS softokn refuses. So the C_Initialize slot of the module's
-function list is replaced before python-pkcs11 loads it (docs/adr/0010). All calls into a module go through one lock.
+function list is replaced before python-pkcs11 loads it (docs/adr/0011). All calls into a module go through one lock.
 """
 
 from __future__ import annotations

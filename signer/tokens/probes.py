@@ -1,7 +1,7 @@
 """Finding out what a PKCS#11 module really does, by doing it and comparing with software.
 
 Session objects of a scratch session do, except for the question which attributes a module takes for objects on the
-token: NSS softokn takes more for session objects. Those few are labelled unfinished, and destroyed at once.
+token: NSS softokn takes more for session objects. For that, objects labelled unfinished are made and destroyed at once.
 Mechanism lists are not asked: they name what is not there, and say nothing about which standard a number means.
 """
 
@@ -44,21 +44,27 @@ _CANNOT = (pkcs11.PKCS11Error, TokenError, AttributeError, InvalidSignature, Val
 """What an operation that a module cannot do ends in; AttributeError: python-pkcs11 gives the object no such method."""
 
 
-def probe(module: Module, raw: pkcs11.Session) -> ModuleProfile:
-    """Probe with a scratch session beside the logged-in session `raw`. Raises pkcs11.PKCS11Error if none can be had."""
-    scratch = raw.token.open(rw=True, attribute_mapper=make_attribute_mapper())
+def probe(module: Module, raw: pkcs11.Session, *, on_token: bool) -> ModuleProfile:
+    """Probe with a scratch session beside the logged-in session `raw`. Raises pkcs11.PKCS11Error if none can be had.
+
+    With `on_token`, objects are also made on the token, and destroyed.
+    """
+    scratch = raw.token.open(rw=on_token, attribute_mapper=make_attribute_mapper())
     try:
-        _destroy_left_overs(scratch)
+        if on_token:
+            _destroy_left_overs(scratch)
         profile = _with_droppable_of_pair(_blank(module.identity), scratch, on_token=False)
         profile = _with_key_pair(profile, scratch)
-        if not profile.locks_by_copy:
+        if on_token and not profile.locks_by_copy:
             profile = _with_droppable_of_pair(profile, scratch, on_token=True)
-        profile = _with_droppable_of_secret(profile, scratch)
+        profile = _with_droppable_of_secret(profile, scratch, on_token=on_token)
         profile = _with_wrapping(profile, scratch)
-        return replace(profile, random=_works(lambda: len(scratch.generate_random(256)) == 32))
+        has_random = _works(lambda: len(scratch.generate_random(256)) == 32)
+        return replace(profile, random=has_random, probed_on_token=on_token)
     finally:
-        with suppress(pkcs11.PKCS11Error):
-            _destroy_left_overs(scratch)
+        if on_token:
+            with suppress(pkcs11.PKCS11Error):
+                _destroy_left_overs(scratch)
         with suppress(pkcs11.PKCS11Error):
             scratch.close()
 
@@ -73,6 +79,7 @@ def _blank(identity: str) -> ModuleProfile:
     nothing: frozenset[str] = frozenset()
     return ModuleProfile(
         identity=identity,
+        probed_on_token=False,
         raw_ecdsa=False,
         ecdsa_sha256=False,
         ecdh_null_kdf=False,
@@ -113,10 +120,10 @@ def _with_droppable_of_pair(profile: ModuleProfile, raw: pkcs11.Session, *, on_t
     return replace(profile, dropped_public=public, dropped_private=private)
 
 
-def _with_droppable_of_secret(profile: ModuleProfile, raw: pkcs11.Session) -> ModuleProfile:
+def _with_droppable_of_secret(profile: ModuleProfile, raw: pkcs11.Session, *, on_token: bool) -> ModuleProfile:
     """Which optional attributes of an AES key the module refuses."""
     secret = _refused(
-        templates.OPTIONAL_SECRET, lambda dropped: _works(lambda: _discard(_secret(raw, dropped, on_token=True)))
+        templates.OPTIONAL_SECRET, lambda dropped: _works(lambda: _discard(_secret(raw, dropped, on_token=on_token)))
     )
     return replace(profile, dropped_secret=secret)
 

@@ -14,7 +14,7 @@ from signer.tokens.session import Session
 
 
 def profile_of(session: Session, folder: Path) -> ModuleProfile:
-    """The kept profile of the session's module, or a fresh one, which is then kept.
+    """The kept profile of the session's module, or a fresh one (which writes to the token), which is then kept.
 
     Raises ConfigurationError for a kept profile that is damaged, OutputError when the folder cannot be written.
     """
@@ -23,7 +23,7 @@ def profile_of(session: Session, folder: Path) -> ModuleProfile:
     try:
         kept = profile_from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        fresh = session.probe_profile()
+        fresh = session.probe_profile(on_token=True)
         _write_durably(path, profile_to_json(fresh))
         return fresh
     except (OSError, UnicodeDecodeError) as error:

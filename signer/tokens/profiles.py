@@ -31,6 +31,8 @@ class PaddedWrap(StrEnum):
 class ModuleProfile:
     """Every field is the outcome of real operations.
 
+    `probed_on_token`: whether the attributes to drop were tried for objects on the token, as generation needs; else the
+    profile was made with session objects only, which changes nothing on a token.
     `locks_by_copy`: a session key copied with CKA_MODIFIABLE false keeps LOCAL, ALWAYS_SENSITIVE, NEVER_EXTRACTABLE and
     can no longer be changed. `copies_are_exact`: a copy of an unmodifiable object cannot differ from it in anything.
     `copy_forbids_copying`: CKA_COPYABLE can be set to false in that copy. `dropped_*`: attributes (names without CKA_)
@@ -38,6 +40,7 @@ class ModuleProfile:
     """
 
     identity: str
+    probed_on_token: bool
     raw_ecdsa: bool
     ecdsa_sha256: bool
     ecdh_null_kdf: bool

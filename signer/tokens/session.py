@@ -117,7 +117,9 @@ class Session:
         if not self._writable:
             raise TokenError("the token was opened read-only; open it writable to generate a key")
         with self.operation(f"generating key {label!r}") as raw:
-            ref = generation.generate(raw, spec, label, profile or self.probe_profile())
+            if profile is None or not profile.probed_on_token:
+                profile = self.probe_profile(on_token=True)
+            ref = generation.generate(raw, spec, label, profile)
         return self.find(ref) if spec.algorithm is generation.EC_P256 else self.find_secret(ref)
 
     def random(self, size_bytes: int) -> bytes:
@@ -160,14 +162,20 @@ class Session:
         with self.operation(f"removing unfinished key {label!r}") as raw:
             return generation.destroy_unfinished(raw, label)
 
-    def probe_profile(self) -> ModuleProfile:
-        """Find out by real operations what this module does with this token; nothing stays on it. Once per process."""
+    def probe_profile(self, *, on_token: bool = False) -> ModuleProfile:
+        """Find out by real operations what this module does with this token; once per process.
+
+        Session objects are used, and nothing is written to the token; with `on_token`, which generation needs, objects
+        are also made there and destroyed at once.
+        """
         from signer.tokens.probes import probe
 
         with self.operation("probing the module") as raw:
-            if self._module.profile is None:
-                self._module.profile = probe(self._module, raw)
-            return self._module.profile
+            known = self._module.profile
+            if known is None or (on_token and not known.probed_on_token):
+                known = probe(self._module, raw, on_token=on_token)
+                self._module.profile = known
+            return known
 
     @contextmanager
     def operation(self, doing: str) -> Iterator[pkcs11.Session]:

@@ -81,7 +81,7 @@ def test_a_failed_generation_leaves_nothing(
 ) -> None:
     rig: TokenRig = request.getfixturevalue(kind)
     with rig.open() as session:
-        session.module.profile = session.probe_profile()
+        session.probe_profile(on_token=True)
         with failing(session.module, function, 0x30, skip=skip), pytest.raises(TokenError, match="CKR_DEVICE_ERROR"):
             session.generate(KEY_SPECS[Role.ROOT], LABEL)
         assert session.objects() == ()

@@ -42,9 +42,7 @@ SPEC = KEY_SPECS[Role.APPLICATION_RELEASE]
 
 
 def profile_of(session: Session) -> ModuleProfile:
-    profile = session.module.profile or session.probe_profile()
-    session.module.profile = profile
-    return profile
+    return session.probe_profile(on_token=True)
 
 
 def make_foreign_pair(session: Session, label: str, cka_id: bytes | None) -> PublicKey:

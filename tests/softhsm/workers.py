@@ -29,7 +29,7 @@ def generate_and_die(uri: str, pin_path: str, label: str, function: str, call_nu
     """Generate a key, and end the process without any clean-up just after call `call_number` of a module function."""
     module = load_module(module_of_uri(parse_pkcs11_uri(uri)))
     with open_token(uri, PinFile(Path(pin_path)), writable=True) as session:
-        profile = session.probe_profile()
+        profile = session.probe_profile(on_token=True)
         original = module.functions.original(function, *SIGNATURES[function])
         count = 0
 
