@@ -1,0 +1,271 @@
+"""The power-cut campaign: every scenario, cut at every flash operation, in every way; then cut again in the recovery.
+
+    python -m tests.faults.campaign           the whole campaign on two processes, with its counts
+
+`run_sample` and `count_campaign` are for the bench. What "cut" and "torn" mean: docs/assurance/power-cuts.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from bootloader.reference.board import Copy
+from bootloader.reference.codes import Refused
+from bootloader.simulation.cuts import single_operations
+from bootloader.simulation.sim_flash import FlashSnapshot, Operation, PowerCut, SimFlash, Tear
+from bootloader.simulation.device import SimulatedDevice
+from tests.faults.recovery import Outcome, recover
+from tests.faults.scenarios import SCENARIOS, SECOND_IMAGE, WORLD, Scenario, known_images, scenario_named
+from tests.faults.witness import Secrets, Violation, Witness
+from tests.unit.reference.fake.keys import fake_key
+
+Variant = tuple[Tear, int]
+
+# Every way in which one operation is cut: what the tear leaves, and the seed of its chances.
+# "After" operation n leaves what "before" operation n + 1 does; only the last one is cut after it.
+VARIANTS = (
+    (Tear.BEFORE, 0),
+    (Tear.NO_BITS, 0),
+    (Tear.RANDOM, 1),
+    (Tear.RANDOM, 2),
+    (Tear.RANDOM, 3),
+    (Tear.UNSTABLE, 0),
+    (Tear.ALL_BITS, 0),
+)
+SHARD_OPERATIONS = 60
+SHARD_FIRST_CUTS = 16
+FIRST_CUTS = 48  # of each scenario, that a second cut follows
+SECOND_CUTS = 16  # in the recovery from each of those
+SECOND_CUTS_EARLY = 120  # half of them are among the first operations, where what is torn gets settled
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scenario, run once without a cut: the flash before it, and its operations one by one."""
+
+    scenario: Scenario
+    device: SimulatedDevice
+    before: FlashSnapshot
+    operations: tuple[Operation, ...]
+    witness: Witness
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A stretch of the campaign that one process works through; `second` is for second cuts."""
+
+    scenario: str
+    first: int
+    last: int
+    second: bool = False
+
+
+@cache
+def prepare(name: str) -> Prepared:
+    scenario = scenario_named(name)
+    device = scenario.start()
+    before = device.flash.snapshot()
+    floors = device.bootloader.running.state.floors
+    operations = log_of(device, scenario)
+    witness = Witness(device, before, floors, dict(known_images()), secrets(), scenario.may_change)
+    return Prepared(scenario, device, before, operations, witness)
+
+
+def log_of(device: SimulatedDevice, scenario: Scenario) -> tuple[Operation, ...]:
+    device.flash.log = []
+    scenario.act(device)
+    operations = tuple(single_operations(device.flash.log, device.flash.write_unit_bytes))
+    device.flash.log = None
+    return operations
+
+
+@cache
+def secrets() -> Secrets:
+    """Needles of half a key each: half a key is a secret too. The trust bundle in a bootloader's image is none."""
+    plans = [WORLD.application_plan(version) for version in (1, 2)]
+    copies = [WORLD.bootloader_plan(version, copy) for version in (1, 2) for copy in Copy]
+    content_keys = [plan.content_key for plan in (*plans, *copies)]
+    private_keys = [fake_key(name).private for name in ("device identity", "device agreement", "group agreement")]
+    texts = [plans[0].image, SECOND_IMAGE, *(plan.image[: -len(WORLD.genesis)] for plan in copies)]
+    fragments = [text[at : at + 16] for text in texts for at in (0, len(text) // 2, len(text) - 16)]
+    return Secrets(_halves(content_keys), _halves(private_keys), tuple(fragments))
+
+
+def _halves(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    return tuple(half for key in keys for half in (key[:16], key[16:]))
+
+
+# --- what a cut leaves ---
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where and how the power failed."""
+
+    number: int
+    operation: Operation
+    tear: Tear
+    seed: int
+
+    def __str__(self) -> str:
+        kind = "erase" if self.operation.data is None else f"program {self.operation.data.hex()}"
+        place = f"operation {self.number} ({kind} at {self.operation.address:#010x})"
+        return f"{self.tear.value} (seed {self.seed}) of {place}"
+
+
+def each_cut(
+    flash: SimFlash,
+    start: FlashSnapshot,
+    operations: Sequence[Operation],
+    numbers: Iterable[int],
+    variants: Callable[[int], Iterable[Variant]],
+) -> Iterator[Cut]:
+    """Leave in `flash` what each cut at these operations, in ascending order, would have left, one after the other."""
+    flash.restore(start)
+    position = 0
+    for number in numbers:
+        flash.replay(operations[position:number])
+        position, before = number, flash.snapshot()
+        for tear, seed in variants(number):
+            flash.restore(before)
+            flash.seed(seed << 32 | number)
+            flash.cut_power_at(0, tear)
+            try:
+                flash.replay(operations[number : number + 1])
+            except PowerCut:
+                yield Cut(number, operations[number], tear, seed)
+        flash.restore(before)
+
+
+def variants_of(prepared: Prepared) -> Callable[[int], Sequence[Variant]]:
+    """Every way of cutting one operation; "after" the last one too."""
+    last = len(prepared.operations) - 1
+    return lambda number: (*VARIANTS, (Tear.AFTER, 0)) if number == last else VARIANTS
+
+
+# --- the campaign ---
+
+
+def single_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
+    """Cut the scenario once, at each operation from `first` to before `last`, and recover."""
+    prepared = prepare(name)
+    numbers = range(first, min(last, len(prepared.operations)))
+    flash = prepared.device.flash
+    for cut in each_cut(flash, prepared.before, prepared.operations, numbers, variants_of(prepared)):
+        yield recover_from(prepared, str(cut))
+
+
+def second_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
+    """Cut the scenario, then cut the recovery: the sampled first cuts from `first` to before `last`."""
+    prepared = prepare(name)
+    flash = prepared.device.flash
+    sample = first_cut_sample(name)[first:last]
+    kinds = {number: (Tear.RANDOM, Tear.ALL_BITS, Tear.UNSTABLE)[at % 3] for at, number in enumerate(sample, first)}
+    for cut in each_cut(flash, prepared.before, prepared.operations, sample, lambda number: [(kinds[number], 9)]):
+        after_first = flash.snapshot()
+        flash.log = []
+        recover_from(prepared, str(cut))
+        operations = tuple(single_operations(flash.log, flash.write_unit_bytes))
+        flash.log = None
+        numbers = second_cut_sample(f"{name} {cut.number}", len(operations))
+        tears = {number: VARIANTS[at % len(VARIANTS)] for at, number in enumerate(numbers)}
+        for second in each_cut(flash, after_first, operations, numbers, lambda number, tears=tears: [tears[number]]):
+            yield recover_from(prepared, f"{cut}, then {second}")
+        flash.restore(after_first)
+
+
+def recover_from(prepared: Prepared, where: str) -> Outcome:
+    """Recover from the flash as it is; a Violation says where the power had failed."""
+    prepared.witness.may_change = prepared.scenario.may_change
+    prepared.device.mailbox = None
+    try:
+        return recover(prepared.scenario, prepared.witness)
+    except (AssertionError, Refused) as error:
+        raise Violation(f"{prepared.scenario.name}, cut {where}: {error}") from error
+
+
+def first_cut_sample(name: str) -> list[int]:
+    count = len(prepare(name).operations)
+    return sorted(Random(name).sample(range(count), min(FIRST_CUTS, count)))
+
+
+def second_cut_sample(seed: str, count: int) -> list[int]:
+    """Half among the first operations of the recovery, half among all."""
+    random = Random(seed)
+    early = random.sample(range(min(SECOND_CUTS_EARLY, count)), min(SECOND_CUTS // 2, count))
+    return sorted({*early, *random.sample(range(count), min(SECOND_CUTS // 2, count))})
+
+
+@cache
+def shards() -> tuple[Shard, ...]:
+    """The whole campaign, in pieces of about the same size."""
+    pieces = []
+    for scenario in SCENARIOS:
+        count = len(prepare(scenario.name).operations)
+        pieces += [Shard(scenario.name, at, at + SHARD_OPERATIONS) for at in range(0, count, SHARD_OPERATIONS)]
+        sampled = len(first_cut_sample(scenario.name))
+        pieces += [Shard(scenario.name, at, at + SHARD_FIRST_CUTS, second=True) for at in range(0, sampled, SHARD_FIRST_CUTS)]
+    return tuple(pieces)
+
+
+def run_shard(shard: Shard) -> Counter[Outcome]:
+    """How often each outcome came; raises Violation at the first third state."""
+    run = second_cuts if shard.second else single_cuts
+    return Counter(run(shard.scenario, shard.first, shard.last))
+
+
+def count_campaign() -> int:
+    """How many single cuts the whole campaign makes; the second cuts come on top."""
+    return sum(len(prepare(scenario.name).operations) * len(VARIANTS) + 1 for scenario in SCENARIOS)
+
+
+def run_sample(seconds: float) -> float:
+    """Scenarios (cut, recover, examine) per second of one process, over single cuts spread evenly over the campaign."""
+    random = Random("sample")
+    places = [(s.name, n) for s in SCENARIOS for n in range(len(prepare(s.name).operations))]
+    random.shuffle(places)
+    done, begin = 0, time.perf_counter()
+    for name, number in places:
+        done += sum(1 for _ in single_cuts(name, number, number + 1))
+        elapsed = time.perf_counter() - begin
+        if elapsed >= seconds:
+            return done / elapsed
+    return done / (time.perf_counter() - begin)
+
+
+def main() -> int:
+    """Run everything, print the counts; exit code 1 if anything was violated."""
+    begin = time.perf_counter()
+    totals: dict[tuple[str, bool], Counter[Outcome]] = {}
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        futures = {pool.submit(run_shard, shard): shard for shard in shards()}
+        for future, shard in futures.items():
+            try:
+                totals.setdefault((shard.scenario, shard.second), Counter()).update(future.result())
+            except Violation as violation:
+                print(f"VIOLATION: {violation}")
+                totals.setdefault((shard.scenario, shard.second), Counter())["violated"] += 1
+    seconds = time.perf_counter() - begin
+    for (name, second), counts in totals.items():
+        print(describe(name, second, counts))
+    total = sum(sum(counts.values()) for counts in totals.values())
+    print(f"{total:,} scenarios in {seconds:,.0f} s: {total / seconds:,.0f} per second on {PROCESSES} processes")
+    return 1 if any("violated" in counts for counts in totals.values()) else 0
+
+
+def describe(name: str, second: bool, counts: Counter[Outcome]) -> str:
+    """One line of the account."""
+    said = ", ".join(f"{counts[outcome]:,} {outcome.value}" for outcome in Outcome if counts[outcome])
+    return f"{name}{', cut twice' if second else ''}: {sum(counts.values()):,} ({said})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""What goes on when the power fails: one device before it, what it does, and what the host wants of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from bootloader.reference.board import Copy
+from bootloader.reference.codes import DeviceCode
+from bootloader.reference.records import EventKind
+from bootloader.reference.records import Event as EventRecord
+from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
+from tests.scenarios.world import World, image_of
+
+# Version 2 has two chunks, the others one: a campaign costs by the byte.
+WORLD = World(application_size_bytes=900)
+SECOND_IMAGE = image_of("application 2", 4420)
+
+Heads = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the host brings the device to after a cut: application and bootloader of these versions, confirmed."""
+
+    application: int = 1
+    application_package: bytes | None = None  # to install, or to install again
+    bootloader_package: bytes | None = None
+    bootloader_copy: Copy = Copy.A
+    listens: bool = True  # False: the new copy's link is dead until it has fallen back
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`start` makes the device, `act` is cut. `erases` names the regions, beside the journal, that may change."""
+
+    name: str
+    start: Callable[[], SimulatedDevice]
+    act: Callable[[SimulatedDevice], None]
+    goal: Goal
+    may_change: tuple[str, ...] = ()
+    waits_as: tuple[DeviceCode, ...] = ()
+
+
+@cache
+def application(version: int) -> bytes:
+    return WORLD.application(version, image=SECOND_IMAGE) if version == 2 else WORLD.application(version)
+
+
+@cache
+def bootloader(version: int, copy: Copy) -> bytes:
+    return WORLD.bootloader(version, copy)
+
+
+@cache
+def known_images() -> Heads:
+    """Every image that is ever signed here, by its head: nothing else may run."""
+    packages = [(application(v)[:1024], SECOND_IMAGE if v == 2 else WORLD.application_plan(v).image) for v in (1, 2)]
+    copies = [
+        (bootloader(version, copy)[:1024], WORLD.bootloader_plan(version, copy).image)
+        for version in (1, 2)
+        for copy in Copy
+    ]
+    return dict(packages + copies)
+
+
+# --- devices ---
+
+
+def new_device() -> SimulatedDevice:
+    """OPERATIONAL, listening for want of an application."""
+    device = WORLD.device()
+    device.power_on()
+    return device
+
+
+def working_device() -> SimulatedDevice:
+    """Application 1 runs, confirmed."""
+    device = WORLD.device_with(1)
+    device.power_on()
+    return device
+
+
+def listening_device() -> SimulatedDevice:
+    """Application 1 is confirmed, and has asked for update mode."""
+    device = working_device()
+    device.application_requests_update()
+    return device
+
+
+def device_on_trial() -> SimulatedDevice:
+    """Application 2 runs for the first time, over application 1."""
+    device = listening_device()
+    device.install(application(2))
+    return device
+
+
+def device_with_second_copy() -> SimulatedDevice:
+    """Bootloader 2 runs from copy B, confirmed, and listens."""
+    device = listening_device()
+    device.install(bootloader(2, Copy.B))
+    device.receive_trust_bundle(WORLD.genesis)
+    device.power_on()
+    device.application_requests_update()
+    return device
+
+
+def device_with_dead_link() -> SimulatedDevice:
+    """Bootloader 2 is in copy B, complete and never started; nobody will speak to it."""
+    device = listening_device()
+    package = bootloader(2, Copy.B)
+    device.bootloader.begin_upload(len(package))
+    device.bootloader.write(0, package)
+    return device
+
+
+def with_full_journal(device: SimulatedDevice) -> SimulatedDevice:
+    """The same device, with so many events on record that its journal is due for compaction."""
+    journal = device.bootloader.running.journal
+    while not journal.is_compaction_due:
+        count = journal.state.events[-1].count + 1
+        journal.append(EventRecord(DeviceCode.SIGNATURE_INVALID, EventKind.REFUSAL, count))
+    return device
+
+
+def device_compacted_once() -> SimulatedDevice:
+    """The second half is active, and full."""
+    device = with_full_journal(listening_device())
+    device.power_on()
+    device.application_requests_update()
+    return with_full_journal(device)
+
+
+# --- what is cut ---
+
+
+def install_application(version: int) -> Callable[[SimulatedDevice], None]:
+    def act(device: SimulatedDevice) -> None:
+        device.install(application(version))
+
+    return act
+
+
+def update_bootloader(copy: Copy) -> Callable[[SimulatedDevice], None]:
+    """Install, come up listening, be confirmed by the trust bundle, start the application."""
+
+    def act(device: SimulatedDevice) -> None:
+        running = device.install(bootloader(2, copy))
+        assert running == InUpdateMode(DeviceCode.UPDATE_REQUESTED, copy)
+        device.receive_trust_bundle(WORLD.genesis)
+        device.power_on()
+
+    return act
+
+
+def start(device: SimulatedDevice) -> None:
+    device.power_on()
+
+
+def confirm(device: SimulatedDevice) -> None:
+    device.application_confirms()
+
+
+def start_until_it_falls_back(device: SimulatedDevice) -> None:
+    """Three starts of the copy that hears nothing, and one of the copy before it."""
+    for copy in (Copy.B, Copy.B, Copy.B, Copy.A):
+        running = device.power_on()
+        assert isinstance(running, ApplicationRuns)
+        assert running.copy is copy
+
+
+_UPDATE = Goal(application=2, application_package=application(2))
+_WAITS = (DeviceCode.NO_APPLICATION,)
+_APPLICATION = ("application",)
+
+SCENARIOS = (
+    Scenario(
+        "first install", new_device, install_application(1), Goal(1, application(1)), _APPLICATION, _WAITS
+    ),
+    Scenario("application update", listening_device, install_application(2), _UPDATE, _APPLICATION, _WAITS),
+    Scenario("application trial start", device_on_trial, start, _UPDATE),
+    Scenario("application confirmation", device_on_trial, confirm, _UPDATE),
+    Scenario(
+        "bootloader update A to B",
+        listening_device,
+        update_bootloader(Copy.B),
+        Goal(bootloader_package=bootloader(2, Copy.B), bootloader_copy=Copy.B),
+        ("bootloader_b",),
+    ),
+    Scenario(
+        "bootloader update B to A",
+        device_with_second_copy,
+        update_bootloader(Copy.A),
+        Goal(bootloader_package=bootloader(2, Copy.A), bootloader_copy=Copy.A),
+        ("bootloader_a",),
+    ),
+    Scenario(
+        "bootloader trial without a link",
+        device_with_dead_link,
+        start_until_it_falls_back,
+        Goal(bootloader_package=bootloader(2, Copy.B), bootloader_copy=Copy.B, listens=False),
+    ),
+    Scenario("journal compaction", lambda: with_full_journal(listening_device()), start, Goal()),
+    Scenario("journal compaction back", device_compacted_once, start, Goal()),
+    Scenario(
+        "compaction within an installation",
+        lambda: with_full_journal(listening_device()),
+        install_application(2),
+        _UPDATE,
+        _APPLICATION,
+        _WAITS,
+    ),
+)
+
+
+def scenario_named(name: str) -> Scenario:
+    (scenario,) = [scenario for scenario in SCENARIOS if scenario.name == name]
+    return scenario
