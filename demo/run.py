@@ -1,0 +1,96 @@
+"""`make demo`: from an empty folder to a device that installs, updates, recovers, boots and refuses.
+
+Everything goes through the `strongroom` command, as a person would use it; openssl and imgtool look on. Any outcome that
+is not the expected one ends the demonstration with exit code 1, and no story.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+from demo.scenes import authority, factory, outsiders, refusals, updates
+from demo.stage import ROOT, DemoFailed, Stage, open_stage
+from demo.story import Story
+
+_OPENING = """\
+# From an empty folder to a device that updates, recovers and refuses
+
+This is what one run of `make demo` did: every step, why it matters, the exact command, and what came of it. Had any step
+come out differently, the run would have stopped there, and this file would not exist.
+
+All names are relative to this folder. To try commands yourself, in a shell: `. build/demo/env.sh`, which goes to the
+folder and sets `PATH`, `SOFTHSM2_CONF` and `STRONGROOM_AUTHORITY`. With `--json` a command prints a report for programs;
+here only the line of it is shown that says it in words.
+
+**What is real here:** every key operation goes through PKCS#11; packages, trust bundle, certificates and factory image are
+in their final formats; the application is compiled for a Cortex-M4; imgtool and openssl are not ours.
+
+**What is not:** the HSMs are SoftHSM (files, which protect nothing). The device is a simulation, and the bootloader that
+runs on it is the reference in Python; the compiled bootloader is a stand-in, and the one in C comes later, as do
+activation and the LOCKED state's way out of the factory. The application's instructions are not executed: "runs" means that
+the bootloader verified it and would jump to it.
+"""
+
+_CLOSING = """\
+## What is left here
+
+| file | what it is |
+|---|---|
+| `app-1.0.0.srp`, `app-1.1.0.srp`, `app-1.2.0.srp` | application packages, encrypted for `device.img` alone |
+| `trust-1.srb` | the genesis trust bundle |
+| `factory.hex` | what a manufacturer would flash |
+| `device.img`, `device.json` | the simulated device, and its public half |
+| `app-release.pub.pem`, `compat.pub.pem` | public keys to verify packages with |
+| `root-ca.pem`, `production-ca.pem`, `code-signing.pem` | the certificates |
+| `authority/` | the authority's files and key store |
+| `tampered-*.srp`, `forged.srp`, `app-highest.srp` | what was refused |
+| `fake/` | PINs and SoftHSM's tokens: worthless, made for this run |
+
+## The price of convenience
+Each package here is encrypted for **one** device, so keys read out of one device open nothing else. A product may choose
+*group* encryption instead: one package for a whole lot, and then whoever reads the group key out of one device can read
+every package of that lot. He still can sign nothing.
+
+*{steps} steps in {seconds:.0f} seconds.*
+"""
+
+
+def play(stage: Stage, story: Story) -> None:
+    """All chapters in order; then the story is written. Raises DemoFailed."""
+    authority.play(story, stage)
+    factory.play(story, stage)
+    updates.play(story, stage)
+    refusals.play(story, stage, _product_id(stage))
+    outsiders.play(story, stage)
+    closing = _CLOSING.format(steps=story.step_count, seconds=story.seconds)
+    (stage.folder / "story.md").write_text(story.as_markdown(_OPENING, closing), encoding="utf-8")
+
+
+def _product_id(stage: Stage) -> str:
+    """The product's id: public, it stands in every package."""
+    file = stage.folder / "authority" / "products" / f"{authority.PRODUCT}.toml"
+    return str(tomllib.loads(file.read_text(encoding="utf-8"))["id"])
+
+
+def main() -> int:
+    """The program. Returns its exit code."""
+    parser = argparse.ArgumentParser(description="Strongroom's demonstration, from nothing.")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo", help="its folder; by default build/demo")
+    out = parser.parse_args().out
+    story = Story()
+    try:
+        stage = open_stage(out)
+        play(stage, story)
+    except (DemoFailed, OSError) as error:
+        sys.stderr.write(f"\ndemo: FAILED at step {story.step_count}: {error}\n")
+        return 1
+    name = Path(out).resolve().relative_to(ROOT) if out.resolve().is_relative_to(ROOT) else out
+    print(f"\nAs expected, all {story.step_count} steps ({story.seconds:.0f} s). The whole story: {name}/story.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

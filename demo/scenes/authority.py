@@ -1,0 +1,124 @@
+"""Chapter 1: an authority, its security modules, keys and certificates."""
+
+from __future__ import annotations
+
+from demo.stage import Stage, expect, write_fake_pin
+from demo.story import Step, Story
+
+PRODUCT = "pump-x2"
+BOARD = "stm32f405-full"
+ROOT_TOKENS = ("root-1", "root-2", "root-3")
+TOKENS = (*ROOT_TOKENS, "release")
+
+_ORGANIZATION = "Example Pumps"
+
+
+def play(story: Story, stage: Stage) -> None:
+    """From an empty folder to keys and certificates."""
+    story.chapter(
+        "1. An authority, and keys that never leave their security modules",
+        "A maker of infusion pumps sets up. A *hardware security module* (HSM) creates keys inside itself and signs with "
+        "them; it never gives them out. Here SoftHSM plays the part of four HSMs: same interface (PKCS#11), but files on "
+        "disk, so it protects nothing. The PINs are random, and stand in files under `fake/`.",
+    )
+    _repository(story, stage)
+    _tokens(story, stage)
+    _device_keys(story, stage)
+    _other_keys(story, stage)
+    _certificates(story, stage)
+    _check(story, stage)
+
+
+def _repository(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The authority's files, and one product",
+        "`strongroom init` writes a folder with everything that is not secret: who, which sites, boards, products.",
+        "What is signed with which key, and how far each key may go, is written down in files that people can review.",
+    )
+    stage.strongroom(step, "init", "authority", "--name", _ORGANIZATION)
+    made = stage.report(step, "product", "new", PRODUCT, "--board", BOARD)
+    story.finish(step, f"product {PRODUCT} has the id {made['id']}")
+
+
+def _tokens(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Four tokens: three roots and a release HSM",
+        "Each HSM is initialised, gets its PINs, and is pinned by its serial number in the site's file.",
+        "A root alone can do nothing: two of three must agree. The release HSM is used often, so it may do less.",
+    )
+    serials = set()
+    for token in TOKENS:
+        write_fake_pin(stage, f"{token}.so.pin")
+        write_fake_pin(stage, f"{token}.pin")
+        pins = ["--so-pin-file", f"fake/{token}.so.pin", "--pin-file", f"fake/{token}.pin"]
+        made = stage.report(step, "token", "init", token, "--module", "softhsm", "--label", token, *pins, "--write")
+        serials.add(made["serial"])
+    expect(len(serials) == len(TOKENS), "two tokens have the same serial number")
+    story.finish(step, f"{len(serials)} tokens, each with a serial number and PINs of its own")
+
+
+def _device_keys(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The keys that devices will obey",
+        "Generated inside the HSMs: three roots, three bootloader keys, one application-release and one production key.",
+        "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way round.",
+    )
+    made = [_generate(stage, step, role, token) for token in ROOT_TOKENS for role in ("root", "bootloader-release")]
+    made += [_generate(stage, step, role, "release") for role in ("application-release", "production")]
+    story.finish(step, f"{len(made)} keys; none can be exported")
+
+
+def _other_keys(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Keys without authority on a device",
+        "A certificate authority for the host's world (root, production, code signing), and a `compat` key whose signature "
+        "lets MCUboot's tools read our packages.",
+        "They are separate keys, so a mistake with a certificate can never become a firmware signature.",
+    )
+    made = [_generate(stage, step, "root-ca", "root-1", product=None)]
+    made += [_generate(stage, step, role, "release", product=None) for role in ("production-ca", "code-signing")]
+    made.append(_generate(stage, step, "compat", "release"))
+    for label, file in ((_label("application-release"), "app-release.pub.pem"), (_label("compat"), "compat.pub.pem")):
+        stage.strongroom(step, "key", "export", label, "--out", file)
+    story.finish(step, f"{len(made)} keys; public halves written for others to verify with")
+
+
+def _generate(stage: Stage, step: Step, role: str, token: str, product: str | None = PRODUCT) -> str:
+    for_product = [] if product is None else ["--product", product]
+    made = stage.report(step, "key", "generate", role, *for_product, "--token", token, "--activate")
+    expect(made["state"] == "active" and made["outcome"] == "generated", f"key {made['label']} is {made['state']}")
+    return str(made["label"])
+
+
+def _label(role: str, product: str = PRODUCT) -> str:
+    return f"sr:{role}:{product}:0001"
+
+
+def _certificates(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Certificates: root CA, production CA, code signing",
+        "The root CA signs itself, then the production CA; that one signs the code-signing certificate.",
+        "Hosts and tools verify files with X.509, which every operating system knows. Devices do not need it.",
+    )
+    name = ["--organization", _ORGANIZATION, "--common-name"]
+    root_key, production_key, code_key = (_label(role, "-") for role in ("root-ca", "production-ca", "code-signing"))
+    stage.strongroom(step, "cert", "root-ca", "--key", root_key, *name, "Pumps Root CA", "--out", "root-ca.pem")
+    for key, issuer_key, issuer, command, common_name in (
+        (production_key, root_key, "root-ca", "production-ca", "Pumps Production CA"),
+        (code_key, production_key, "production-ca", "code-signing", "Pumps Code Signing"),
+    ):
+        signing = ["--ca-key", issuer_key, "--ca-cert", f"{issuer}.pem", "--csr", f"{command}.csr.pem"]
+        stage.strongroom(step, "cert", "csr", "--key", key, *name, common_name, "--out", f"{command}.csr.pem")
+        stage.strongroom(step, "cert", command, *signing, *name, common_name, "--out", f"{command}.pem")
+    story.finish(step, "a chain of three: root-ca.pem, production-ca.pem, code-signing.pem")
+
+
+def _check(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The doctor looks at everything",
+        "`strongroom doctor` compares files, key store and product with each other.",
+        "A wrong key in a product's file would otherwise show on the day of a release.",
+    )
+    said = stage.strongroom(step, "doctor").strip()
+    expect(said == "all is well", f"the doctor says: {said}")
+    story.finish(step, said)

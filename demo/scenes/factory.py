@@ -1,0 +1,108 @@
+"""Chapter 2: what devices trust, their bootloader, and a device that leaves the factory."""
+
+from __future__ import annotations
+
+from demo.firmware.build import bootloader_copy_command
+from demo.scenes.authority import PRODUCT
+from demo.stage import REFUSED_BY_DEVICE, Stage, expect
+from demo.story import Step, Story
+
+DEVICE_UID = "31ff6b064d4e383012471843"
+GENESIS = "trust-1.srb"
+LOT = "DEMO-LOT-1"
+
+
+def play(story: Story, stage: Stage) -> None:
+    """From keys to an operational device without an application."""
+    story.chapter(
+        "2. What a device trusts, and the factory",
+        "A device holds public keys only, in a *trust bundle*. The first one, the genesis bundle, is built into every "
+        "bootloader.",
+    )
+    _genesis(story, stage)
+    _bootloader(story, stage)
+    _factory_image(story, stage)
+    _device(story, stage)
+
+
+def _genesis(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The genesis trust bundle, signed by two of three roots",
+        "Root 1 signs, and a device would not accept that. Root 2 adds its signature, and now it would. Root 3 stays in "
+        "its safe.",
+        "One stolen root cannot change what devices trust, and one lost root stops nothing. The bundle also bounds the "
+        "security versions: more on that in chapter 6.",
+    )
+    begun = stage.report(step, "bundle", "genesis", "-p", PRODUCT, "--root-token", "root-1", "-o", "trust-1.begun.srb")
+    expect(begun["signature_count"] == 1 and not begun["complete"], "one root alone completed the trust bundle")
+    verdict = stage.report(step, "bundle", "verify", "trust-1.begun.srb", exit_code=REFUSED_BY_DEVICE)
+    expect(verdict["name"] == "BUNDLE_SIGNATURES", f"one signature was refused as {verdict['name']}")
+    second = ["--root-token", "root-2", "--add-to", "trust-1.begun.srb", "-o", GENESIS]
+    done = stage.report(step, "bundle", "genesis", "-p", PRODUCT, *second)
+    expect(done["complete"] and done["signature_count"] == 2, "two roots did not complete the trust bundle")
+    stage.strongroom(step, "bundle", "verify", GENESIS, "-p", PRODUCT)
+    story.finish(step, "one signature: refused (BUNDLE_SIGNATURES); two: accepted")
+
+
+def build_bootloader(stage: Stage, step: Step, copy: str, version: str, security_version: int, *target: str) -> str:
+    """Compile and package one copy of the bootloader; returns the package's name."""
+    stem = f"boot-{version}-{copy.lower()}"
+    place = stage.image_place(f"bootloader_{copy.lower()}")
+    stage.run(step, bootloader_copy_command(stage.folder, f"{stem}.elf", version, GENESIS, place))
+    numbers = ["--version", version, "--security-version", str(security_version)]
+    kind = ["--type", "bootloader", "--copy", copy]
+    made = stage.report(
+        step, "package", "build", "-p", PRODUCT, f"{stem}.elf", *numbers, *kind, *target, "-o", f"{stem}.srp"
+    )
+    expect(made["complete"] and len(set(made["signer_key_ids"])) == 2, f"{stem}.srp has not two signatures")
+    return f"{stem}.srp"
+
+
+def _bootloader(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Bootloader 1.0.0, for both copies",
+        "Compiled for each of its two places in flash, with the genesis bundle at the end, and signed by two of the three "
+        "bootloader keys.",
+        "With two copies, one can always be replaced while the other runs. (The program itself is a stand-in: in this "
+        "simulation the reference bootloader, written in Python, runs in its place.)",
+    )
+    names = [build_bootloader(stage, step, copy, "1.0.0", 1, "--for-factory") for copy in "AB"]
+    story.finish(step, f"{' and '.join(names)}, two signatures each")
+
+
+def _factory_image(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The factory image",
+        "One Intel HEX file with both bootloader copies, the three bootloader keys and a first, locked state.",
+        "It holds no secret, so an electronics manufacturer may have it. Everything in it is verified before it is written.",
+    )
+    copies = []
+    for copy in "ab":
+        copies += [f"--bootloader-{copy}", f"boot-1.0.0-{copy}.srp", f"--image-{copy}", f"boot-1.0.0-{copy}.elf"]
+    output = ["--lot", LOT, "--bundle", GENESIS, "-o", "factory.hex"]
+    stage.strongroom(step, "device", "factory-image", "-p", PRODUCT, *copies, *output)
+    size_bytes = (stage.folder / "factory.hex").stat().st_size
+    story.finish(step, f"factory.hex, {size_bytes:,} bytes")
+
+
+def make_device(stage: Stage, step: Step, name: str, uid: str) -> None:
+    """A simulated device NAME.img, its public half in NAME.json."""
+    made = stage.report(
+        step, "device", "new", f"{name}.img", "-p", PRODUCT, "--factory-image", "factory.hex", "--uid", uid,
+        "--operational", "--public", f"{name}.json",
+    )  # fmt: skip
+    expect(made["uid"] == uid and made["simulation_only"], f"{name}.img is not the device that was asked for")
+
+
+def _device(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "A simulated STM32F405",
+        "Its flash is a file, which behaves as flash does: bits are only cleared, sectors erase whole, a power cut tears. "
+        "It makes its own key pairs; their public halves are in device.json.",
+        "Packages are encrypted for this one device. (Activation, by which a locked device becomes operational, comes "
+        "later: `--operational` skips it, in simulation only, and marks the device for life.)",
+    )
+    make_device(stage, step, "device", DEVICE_UID)
+    booted = stage.report(step, "device", "boot", "device.img")
+    expect(booted["runs"] == "update-mode" and booted["name"] == "NO_APPLICATION", f"a new device: {booted['text']}")
+    story.finish(step, "it starts, finds no application, and waits in the bootloader for one")

@@ -1,0 +1,72 @@
+"""Chapter 7: programs that are not ours look at the results, and the tokens are audited."""
+
+from __future__ import annotations
+
+import re
+
+from demo.scenes.authority import TOKENS
+from demo.stage import ROOT, Stage, expect
+from demo.story import Story
+
+
+def play(story: Story, stage: Stage) -> None:
+    """Audit, imgtool, openssl."""
+    story.chapter(
+        "7. Others look at it",
+        "What only its own maker can verify proves little. Here imgtool (of the MCUboot project) and openssl do.",
+    )
+    _audit(story, stage)
+    _imgtool(story, stage)
+    _head_signature(story, stage)
+    _chain(story, stage)
+
+
+def _audit(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Every object on every token is audited",
+        "Can it be exported, changed, used for something else? Is it known, and is none missing?",
+        "A key that was slipped in, or made exportable for convenience, is found. (The warnings say what SoftHSM cannot do: "
+        "it makes no key uncopyable.)",
+    )
+    for token in TOKENS:
+        said = stage.strongroom(step, "key", "audit", token).strip().splitlines()[-1]
+        expect(said.startswith("0 errors"), f"token {token}: {said}")
+    story.finish(step, f"{len(TOKENS)} tokens, 0 errors")
+
+
+def _imgtool(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "imgtool verifies the package",
+        "The package is also an MCUboot image, signed by the `compat` key.",
+        "Tools and clients that know MCUboot can carry our packages. Our devices ignore this signature.",
+    )
+    for package in ("app-1.0.0.srp", "app-1.1.0.srp"):
+        said = stage.run(step, ["imgtool", "verify", "-k", "compat.pub.pem", package])
+        expect("Image was correctly validated" in said, f"imgtool about {package}: {said}")
+    story.finish(step, "both packages: Image was correctly validated")
+
+
+def _head_signature(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "openssl verifies the signature that the device relies on",
+        "The script is the one printed in docs/spec/package.md, section 3, run as it stands there.",
+        "The format is written down well enough to be verified without any program of ours.",
+    )
+    found = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/spec/package.md").read_text(encoding="utf-8"), re.DOTALL)
+    expect(len(found) == 1, "docs/spec/package.md has not exactly one script")
+    said = stage.shell(step, found[0])
+    expect(said.strip() == "Verified OK", f"openssl: {said}")
+    story.finish(step, "app-1.0.0.srp: Verified OK")
+
+
+def _chain(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "openssl verifies the certificates",
+        "From the root, over the production CA, to the code-signing certificate.",
+        "The host's world verifies with its own tools.",
+    )
+    trusted = ["openssl", "verify", "-x509_strict", "-CAfile", "root-ca.pem"]
+    said = stage.run(step, [*trusted, "root-ca.pem", "production-ca.pem"])
+    said += stage.run(step, [*trusted, "-untrusted", "production-ca.pem", "code-signing.pem"])
+    expect(said.split().count("OK") == 3, f"openssl: {said}")
+    story.finish(step, "root-ca.pem, production-ca.pem, code-signing.pem: OK")

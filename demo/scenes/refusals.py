@@ -1,0 +1,156 @@
+"""Chapter 6: what the device refuses; after each refusal it still starts the application that was installed."""
+
+from __future__ import annotations
+
+import shutil
+
+from demo.scenes.authority import BOARD, PRODUCT
+from demo.scenes.factory import make_device
+from demo.scenes.updates import build_application, expect_application, package_application
+from demo.stage import HEAD_SIZE_BYTES, REFUSED_BY_DEVICE, Stage, expect, write_fake_pin
+from demo.story import Step, Story
+
+SECOND_DEVICE_UID = "52a07c114d4e383012471844"
+SECURITY_VERSION_OFFSET = 68
+INSTALLED = "1.1.0"
+GENUINE = "app-1.2.0.srp"
+
+
+def play(story: Story, stage: Stage, product_id: str) -> None:
+    """Each forgery by itself, and the genuine package as the control."""
+    story.chapter(
+        "6. What it refuses",
+        f"The device runs {INSTALLED}. Version 1.2.0 is built, and is genuine; the forgeries are made from it, so each has "
+        "exactly one thing wrong. After each refusal nothing in flash has changed but the device's own log, and the "
+        "application still starts.",
+    )
+    _genuine(story, stage)
+    _tampered(story, stage)
+    _downgrade(story, stage)
+    _wrong_device(story, stage)
+    _wrong_signer(story, stage, product_id)
+    _floor_attack(story, stage)
+    _log(story, stage)
+
+
+def refused(stage: Stage, step: Step, package: str, name: str, code: int) -> str:
+    """Send a package that must be refused with this code, and start the device; returns the outcome in words."""
+    report = stage.report(step, "device", "install", "device.img", package, exit_code=REFUSED_BY_DEVICE)
+    expect(report["accepted"] is False, f"{package} was accepted")
+    expect(
+        (report["name"], report["code"]) == (name, code), f"{package}: {report['name']} ({report['code']}), not {name}"
+    )
+    written = report["flash_operations_outside_journal"]
+    expect(written == 0, f"{package} was refused, but only after {written} flash operations")
+    expect_application(stage.report(step, "device", "boot", "device.img"), INSTALLED, confirmed=True)
+    return f"refused, {name} ({code}); nothing was erased, and {INSTALLED} still starts"
+
+
+def _genuine(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The control: the genuine 1.2.0 would be accepted",
+        "It is installed on a copy of the device's file, so that the device itself stays as it is.",
+        "A device that refuses everything would pass every other test of this chapter.",
+    )
+    build_application(stage, step, "1.2.0", 3)
+    shutil.copy(stage.folder / "device.img", stage.folder / "control.img")
+    step.transcript.append("$ cp device.img control.img")
+    expect_application(stage.report(step, "device", "install", "control.img", GENUINE), "1.2.0", confirmed=False)
+    story.finish(step, "accepted, and it starts")
+
+
+def _tampered(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Changed on the way: one bit of the head",
+        f"One bit of the security version (byte {SECURITY_VERSION_OFFSET} of the package) is flipped.",
+        "The head says what the package is; whoever could edit it could relabel old software as new.",
+    )
+    _flip_bit(stage, step, "tampered-head.srp", SECURITY_VERSION_OFFSET)
+    story.finish(step, refused(stage, step, "tampered-head.srp", "SIGNATURE_INVALID", 203))
+    step = story.begin(
+        "Changed on the way: one bit of the program",
+        "One bit of the encrypted program is flipped.",
+        "Encryption hides but does not protect: such a flip would change one instruction. The signed chain of digests "
+        "catches it before anything is decrypted or written.",
+    )
+    _flip_bit(stage, step, "tampered-program.srp", HEAD_SIZE_BYTES + 100)
+    story.finish(step, refused(stage, step, "tampered-program.srp", "CHUNK_HASH", 402))
+
+
+def _flip_bit(stage: Stage, step: Step, name: str, offset: int) -> None:
+    data = bytearray((stage.folder / GENUINE).read_bytes())
+    data[offset] ^= 1
+    (stage.folder / name).write_bytes(data)
+    change = f"d = bytearray(open('{GENUINE}', 'rb').read()); d[{offset}] ^= 1; open('{name}', 'wb').write(d)"
+    step.transcript.append(f'$ python3 -c "{change}"')
+
+
+def _downgrade(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Back to an old version",
+        "The genuine 1.0.0, which this very device once installed, is sent again.",
+        "Old software has known holes. The signature is right, so only the device's memory of what it ran can refuse it.",
+    )
+    story.finish(step, refused(stage, step, "app-1.0.0.srp", "BELOW_FLOOR", 307))
+
+
+def _wrong_device(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Made for another device",
+        "A genuine 1.2.0, made for a second pump, is sent to the first. Then to the second, which takes it.",
+        "Each device puts its own number into what it verifies: there is no comparison that a glitch could skip.",
+    )
+    make_device(stage, step, "device-2", SECOND_DEVICE_UID)
+    package = "app-1.2.0-device-2.srp"
+    package_application(stage, step, "app-1.2.0.elf", package, "1.2.0", 3, device="device-2")
+    outcome = refused(stage, step, package, "SIGNATURE_INVALID", 203)
+    expect_application(stage.report(step, "device", "install", "device-2.img", package), "1.2.0", confirmed=False)
+    story.finish(step, f"{outcome}; the second device accepts it")
+
+
+def _wrong_signer(story: Story, stage: Stage, product_id: str) -> None:
+    step = story.begin(
+        "Signed by somebody else",
+        "An attacker has everything that is public: this software, the product's id, the device's public keys, and the "
+        "firmware. He signs with keys of his own.",
+        "Nothing but the private key in the release HSM may make a difference.",
+    )
+    attacker = ["--authority", "attacker"]
+    stage.strongroom(step, "init", "attacker", "--name", "Somebody Else")
+    for name in ("attacker.so.pin", "attacker.pin"):
+        write_fake_pin(stage, name)
+    pins = ["--so-pin-file", "fake/attacker.so.pin", "--pin-file", "fake/attacker.pin"]
+    own_token = ["--module", "softhsm", "--label", "attacker", *pins, "--write"]
+    stage.report(step, *attacker, "token", "init", "release", *own_token)
+    stage.report(step, *attacker, "product", "new", PRODUCT, "--board", BOARD, "--id", product_id)
+    for role in ("application-release", "compat"):
+        stage.report(step, *attacker, "key", "generate", role, "--product", PRODUCT, "--token", "release", "--activate")
+    made = stage.report(
+        step, *attacker, "package", "build", "-p", PRODUCT, "app-1.2.0.elf", "--version", "1.2.0",
+        "--security-version", "3", "--for-device", "device.json", "-o", "forged.srp",
+    )  # fmt: skip
+    expect(made["complete"], "the attacker's package is not whole")
+    story.finish(step, refused(stage, step, "forged.srp", "SIGNER_UNKNOWN", 201))
+
+
+def _floor_attack(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "A security version of 0xFFFFFFFF",
+        "The release HSM itself signs it: say, its PIN was stolen for an hour.",
+        "Once confirmed it would push the floor so high that no update could ever follow. The trust bundle, which only the "
+        "roots can change, allows applications up to 1,000.",
+    )
+    package_application(stage, step, "app-1.2.0.elf", "app-highest.srp", "1.3.0", 0xFFFFFFFF)
+    story.finish(step, refused(stage, step, "app-highest.srp", "ABOVE_MAXIMUM", 308))
+
+
+def _log(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The device remembers",
+        "Its event log, oldest first; the last sixteen events are kept.",
+        "A service engineer sees that somebody tried. Refusals write little, so they cannot wear out the flash.",
+    )
+    said = stage.strongroom(step, "device", "events", "device.img")
+    for name in ("SIGNATURE_INVALID", "CHUNK_HASH", "BELOW_FLOOR", "SIGNER_UNKNOWN", "ABOVE_MAXIMUM"):
+        expect(name in said, f"the event log does not mention {name}")
+    story.finish(step, "every refusal is in its log")
