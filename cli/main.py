@@ -16,6 +16,10 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.lazy_group import LazyGroup
 from pki.errors import StrongroomError
 
+_STOPPED = "stopped; nothing more was done"
+_TYPER_INTERRUPTED = 130
+"""What typer returns after Ctrl-C; when standard output is closed, it raises SystemExit instead."""
+
 
 class _Strongroom(LazyGroup):
     COMMANDS: ClassVar[Mapping[str, tuple[str, str]]] = {
@@ -63,16 +67,16 @@ def run(arguments: list[str]) -> int:
     try:
         result = command.main(args=arguments, prog_name="strongroom", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
     except click.Abort:
-        return _fail("stopped; nothing more was done", ExitCode.USAGE)
+        return _fail(_STOPPED, ExitCode.USAGE)
     except click.ClickException as error:
         error.show(sys.stderr)
         return ExitCode.USAGE
     except StrongroomError as error:
         return _fail(str(error), exit_code_of(error))
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise
         _discard_output()
         return ExitCode.OK
     except OSError as error:
@@ -80,6 +84,8 @@ def run(arguments: list[str]) -> int:
         return _fail(f"{error.filename or 'output'}: {error.strerror}", ExitCode.OUTPUT)
     except Exception as error:  # noqa: BLE001 - the last resort: a traceback could show a secret held by a frame
         return _fail(f"internal error, please report it: {type(error).__name__}: {error}", ExitCode.INTERNAL)
+    if result == _TYPER_INTERRUPTED:
+        return _fail(_STOPPED, ExitCode.USAGE)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 
