@@ -13,7 +13,7 @@ from enum import Enum
 from random import Random
 
 from bootloader.reference.flash import ERASED_BYTE, Region, Sector
-from bootloader.simulation.sim_sector import UNIT_PROGRAMMED, UNIT_TORN, SimSector
+from bootloader.simulation.sim_sector import UNIT_PROGRAMMED, UNIT_TORN, SimSector, TornBits
 
 
 class FlashModelViolation(AssertionError):
@@ -29,8 +29,10 @@ class Tear(Enum):
 
     BEFORE = "before"  # not begun
     NO_BITS = "no bits"  # begun, but no bit has changed
+    NEARLY_NOTHING = "nearly nothing"  # one bit that was to change is unstable, the others have not changed
     RANDOM = "random"  # of the bits that were to change some have, some have not, and some are unstable
     UNSTABLE = "unstable"  # every bit that was to change reads differently each time
+    NEARLY_ALL = "nearly all"  # one bit that was to change is unstable, the others have changed
     ALL_BITS = "all bits"  # every bit reads as it should, but the operation was not complete
     AFTER = "after"  # complete
 
@@ -88,6 +90,11 @@ class SimFlash:
         self._has_power = True
         self._erased_now.clear()
         self._cut = None
+
+    @property
+    def is_power_lost(self) -> bool:
+        """Whether a cut has happened since the last power-on."""
+        return not self._has_power
 
     def cut_power_at(self, operation: int, tear: Tear) -> None:
         """Cut the power during the operation that is `operation` operations ahead (0: the next one)."""
@@ -263,10 +270,11 @@ class SimFlash:
             raise FlashModelViolation(detail)
 
 
-# How likely a bit that was to change has changed, and how likely it is unstable, for each torn operation.
 _BITS = {
-    Tear.NO_BITS: (0.0, 0.0),
-    Tear.RANDOM: (0.4, 0.2),
-    Tear.UNSTABLE: (0.0, 1.0),
-    Tear.ALL_BITS: (1.0, 0.0),
+    Tear.NO_BITS: TornBits(changed_share=0.0),
+    Tear.NEARLY_NOTHING: TornBits(changed_share=0.0, one_unstable=True),
+    Tear.RANDOM: TornBits(changed_share=0.4, unstable_share=0.2),
+    Tear.UNSTABLE: TornBits(changed_share=0.0, unstable_share=1.0),
+    Tear.NEARLY_ALL: TornBits(changed_share=1.0, one_unstable=True),
+    Tear.ALL_BITS: TornBits(changed_share=1.0),
 }

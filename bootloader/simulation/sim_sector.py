@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 
@@ -12,6 +13,15 @@ UNIT_PROGRAMMED = 1
 UNIT_TORN = 2
 
 PAGE_SIZE_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TornBits:
+    """Of the bits that were to change: how likely one has, how likely it is unstable; or exactly one is unstable."""
+
+    changed_share: float
+    unstable_share: float = 0.0
+    one_unstable: bool = False
 
 
 class SimSector:
@@ -77,8 +87,8 @@ class SimSector:
             self._steady(offset, data)
         self.flags[first:last] = bytes([UNIT_PROGRAMMED]) * (last - first)
 
-    def tear_program(self, offset: int, unit: bytes, bits: tuple[float, float], random: Random) -> None:
-        """Program one unit, torn. `bits`: how likely a bit to be cleared is cleared, and how likely unstable."""
+    def tear_program(self, offset: int, unit: bytes, bits: TornBits, random: Random) -> None:
+        """Program one unit, torn."""
         size_bytes = len(unit)
         old = int.from_bytes(self.content[offset : offset + size_bytes], "little")
         zeros = ~int.from_bytes(unit, "little") & ((1 << (8 * size_bytes)) - 1)
@@ -88,11 +98,11 @@ class SimSector:
         self._set_mask(offset, size_bytes, (self._mask(offset, size_bytes) & ~cleared) | unstable)
         self.flags[offset // self.write_unit_bytes] = UNIT_TORN
 
-    def tear_erase(self, bits: tuple[float, float], random: Random) -> None:
+    def tear_erase(self, bits: TornBits, random: Random) -> None:
         """Erase, torn: anywhere, or (half of the times, if anything is left to chance) only in one stretch of it."""
         size_bytes = len(self.content)
         begin, end = 0, size_bytes
-        if 0.0 < bits[0] < 1.0 and random.random() < 0.5:
+        if 0.0 < bits.changed_share < 1.0 and random.random() < 0.5:
             begin, end = sorted(random.randrange(size_bytes + 1) for _ in range(2))
             self._replace(begin, end, int.from_bytes(bytes([ERASED_BYTE]) * (end - begin), "little"), 0)
         else:
@@ -142,13 +152,24 @@ class SimSector:
                 self.unstable.pop(page, None)
 
 
-def _draw(candidates: int, size_bytes: int, bits: tuple[float, float], random: Random) -> tuple[int, int]:
+def _draw(candidates: int, size_bytes: int, bits: TornBits, random: Random) -> tuple[int, int]:
     """(changed, unstable): each candidate bit is one, the other, or neither, with the likelihoods given."""
-    changed_share, unstable_share = bits
-    changed = candidates & _random_bits(changed_share, size_bytes, random)
-    rest_share = unstable_share / (1.0 - changed_share) if changed_share < 1.0 else 0.0
+    changed = candidates & _random_bits(bits.changed_share, size_bytes, random)
+    if bits.one_unstable:
+        unstable = _one_of(candidates, random)
+        return changed & ~unstable, unstable
+    rest_share = bits.unstable_share / (1.0 - bits.changed_share) if bits.changed_share < 1.0 else 0.0
     unstable = candidates & ~changed & _random_bits(rest_share, size_bytes, random)
     return changed, unstable
+
+
+def _one_of(candidates: int, random: Random) -> int:
+    """One set bit: the lowest from a random place on, or of all; 0 if there is none."""
+    if not candidates:
+        return 0
+    place = random.randrange(candidates.bit_length())
+    above = candidates >> place << place
+    return above & -above
 
 
 def _random_bits(share: float, size_bytes: int, random: Random) -> int:

@@ -33,10 +33,12 @@ Variant = tuple[Tear, int]
 VARIANTS = (
     (Tear.BEFORE, 0),
     (Tear.NO_BITS, 0),
+    (Tear.NEARLY_NOTHING, 0),
     (Tear.RANDOM, 1),
     (Tear.RANDOM, 2),
-    (Tear.RANDOM, 3),
     (Tear.UNSTABLE, 0),
+    (Tear.NEARLY_ALL, 0),
+    (Tear.NEARLY_ALL, 1),
     (Tear.ALL_BITS, 0),
 )
 SHARD_OPERATIONS = 60
@@ -168,7 +170,7 @@ def second_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
     prepared = prepare(name)
     flash = prepared.device.flash
     sample = first_cut_sample(name)[first:last]
-    kinds = {number: (Tear.RANDOM, Tear.ALL_BITS, Tear.UNSTABLE)[at % 3] for at, number in enumerate(sample, first)}
+    kinds = {number: (Tear.NEARLY_ALL, Tear.RANDOM, Tear.NEARLY_NOTHING)[at % 3] for at, number in enumerate(sample, first)}
     for cut in each_cut(flash, prepared.before, prepared.operations, sample, lambda number: [(kinds[number], 9)]):
         after_first = flash.snapshot()
         flash.log = []

@@ -6,12 +6,13 @@ A witness knows every image that was ever signed, and every secret that must not
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from bootloader.reference.board import Copy
 from bootloader.reference.flash import ERASED_BYTE, Region
 from bootloader.reference.journal_half import half_regions, read_journal
 from bootloader.reference.records import Floors
-from bootloader.reference.state import DeviceState, state_of
+from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import ApplicationRuns, Dead, InUpdateMode, Running, SimulatedDevice
 from bootloader.simulation.sim_flash import FlashSnapshot
 from bootloader.simulation.sim_sector import UNIT_PROGRAMMED, UNIT_TORN, SimSector
@@ -52,14 +53,18 @@ class Witness:
     secrets: Secrets
     may_change: tuple[str, ...]
     _clean: dict[int, SimSector] = field(default_factory=dict)
+    _sectors: tuple[SimSector, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._index = {place.address: index for index, place in enumerate(self.device.board.sectors)}
 
     # --- flash, at any moment ---
 
     def examine_flash(self) -> DeviceState:
         """Every invariant of the flash as it is; raises Violation. Returns the state on record."""
-        sectors = self.device.flash.snapshot().sectors
-        self._demand_untouched(sectors)
-        self._demand_no_secret(sectors)
+        self._sectors = self.device.flash.snapshot().sectors
+        self._demand_untouched()
+        self._demand_no_secret()
         state = self.read_state()
         demand(state is not None and state.device is not None, "the journal says nothing any more")
         assert state is not None
@@ -76,21 +81,21 @@ class Witness:
         data = [flash.read(region.address, board.state_half_size_bytes) for region in half_regions(board)]
         halves, active = read_journal(data[0], data[1])
         half = halves[active] if active is not None else None
-        return state_of(frame.record for frame in half.frames) if half is not None else None
+        return half.state if half is not None else None
 
-    def _demand_untouched(self, sectors: tuple[SimSector, ...]) -> None:
+    def _demand_untouched(self) -> None:
         """Nothing was written but the journal and what the scenario names."""
         board = self.device.board
-        allowed = {s for region in half_regions(board) for s in region.sectors}
-        allowed |= {s for name in self.may_change for s in getattr(board, name).sectors}
-        for place, now, then in zip(board.sectors, sectors, self.before.sectors, strict=True):
-            same = now is then or (now.content == then.content and now.flags == then.flags and not now.unstable)
-            demand(place in allowed or same, f"a write in the sector at {place.address:#010x}")
+        regions = [*half_regions(board), *(getattr(board, name) for name in self.may_change)]
+        for place, now, then in zip(board.sectors, self._sectors, self.before.sectors, strict=True):
+            if now is then or (now.content == then.content and now.flags == then.flags and not now.unstable):
+                continue
+            demand(any(place in region.sectors for region in regions), f"a write in the sector at {place.address:#010x}")
 
-    def _demand_no_secret(self, sectors: tuple[SimSector, ...]) -> None:
+    def _demand_no_secret(self) -> None:
         board = self.device.board
-        journal = {s for region in half_regions(board) for s in region.sectors}
-        for place, sector in zip(board.sectors, sectors, strict=True):
+        journal = [sector for region in half_regions(board) for sector in region.sectors]
+        for place, sector in zip(board.sectors, self._sectors, strict=True):
             if self._clean.get(id(sector)) is sector:
                 continue
             content = bytes(sector.content).rstrip(bytes([ERASED_BYTE]))
@@ -138,8 +143,6 @@ class Witness:
 
     def demand_whole(self, region: Region, head_hash: bytes) -> None:
         """The region holds, byte for byte and every cell steady, the image whose head has this hash."""
-        from hashlib import sha256
-
         first = self.sector_of(region.address)
         head = bytes(first.content[:HEAD_SIZE_BYTES])
         demand(sha256(head).digest() == head_hash, f"the head in {region.name} is not the recorded one")
@@ -161,7 +164,7 @@ class Witness:
             flags = self.sector_of(region.address).flags[:4]
             if half is None or flags.count(UNIT_PROGRAMMED) != len(flags):
                 continue
-            state = state_of(frame.record for frame in half.frames)
+            state = half.state
             demand(state.device is not None and state.trust_bundle is not None, "a half's header before its records")
 
     def _demand_floors(self, state: DeviceState) -> None:
@@ -182,8 +185,8 @@ class Witness:
             demand(floors.bootloader <= lesser, "the bootloader's floor was raised above one of the copies")
 
     def sector_of(self, address: int) -> SimSector:
-        index = [place.address for place in self.device.board.sectors].index(address)
-        return self.device.flash.snapshot().sectors[index]
+        """The sector that begins at this address, as it was when it was last looked at."""
+        return self._sectors[self._index[address]]
 
     # --- what runs ---
 
