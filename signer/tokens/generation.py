@@ -48,6 +48,7 @@ def generate(raw: pkcs11.Session, spec: KeySpec, label: str, profile: ModuleProf
             cka_id = _generate_pair(raw, spec, label, profile, made)
         else:
             cka_id = _generate_secret(raw, spec, label, profile, made)
+        # Another process may have taken the label meanwhile. SoftHSM may not show it yet: the key store is the guard.
         if len(search(raw, {Attribute.TOKEN: True, Attribute.LABEL: label})) != len(made):
             raise LabelTaken(f"another process made an object labelled {label!r} at the same time; nothing was kept")
     except BaseException:
