@@ -193,7 +193,7 @@ def test_a_product_for_single_devices_needs_a_device(release_world: ReleaseWorld
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_reading_what_is_no_package(release_world: ReleaseWorld, command: str) -> None:
     absent = release_world.out / "absent.srp"
-    options = ("--device", release_world.device) if command == "verify" else ()
+    options: tuple[str | Path, ...] = ("--device", release_world.device) if command == "verify" else ()
     assert "cannot be read" in release_world.fails(ExitCode.INPUT, "package", command, absent, *options)
 
 
