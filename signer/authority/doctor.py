@@ -162,7 +162,8 @@ def _examine_products(
             outside.check_board(product.board)
         except ConfigurationError as error:
             yield finding("DR-03", place, str(error))
-        yield from _examine_tokens_named(place, product, sites)
+        if len(sites) == len(repository.site_names()):
+            yield from _examine_tokens_named(place, product, sites)
         yield from _examine_roots(place, product, repository.authority.environment)
         if product.encryption.group_public_key is not None:
             yield from _examine_group_key(repository, place, product.encryption.group_public_key)
