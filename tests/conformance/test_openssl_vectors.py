@@ -51,9 +51,6 @@ def run_recipe(entry: Entry, signer: str, number: int, folder: Path) -> str:
     head = package.read_bytes()[:1024]
     script = replaced(recipe(), "pkg=app-1.0.0.srp", f"pkg='{package}'")
     script = replaced(script, r"SR-pkg-app-v1\0\0\0", CONTEXTS[head[38]])
-    if head[92] == 1:
-        bound = 'dd if="$pkg" bs=1 skip=96 count=16 status=none'
-        script = replaced(script, "head -c 16 /dev/zero", bound)
     for old, new in zip(SIGNATURE_OFFSETS[0], SIGNATURE_OFFSETS[number], strict=True):
         script = replaced(script, f"$(hex {old})", f"$(hex {new})")
     (folder / "app-release.pub.pem").write_text(pem(signer))
