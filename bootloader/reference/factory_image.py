@@ -29,6 +29,7 @@ from bootloader.reference.records import (
     Device,
     Lifecycle,
     Record,
+    Seal,
     TrustBundleInForce,
     encode_record,
 )
@@ -146,10 +147,12 @@ def _pre_bootloader_region(pre_bootloader: bytes, built_in_keys: Sequence[bytes]
 
 
 def _first_half(records: Sequence[Record]) -> bytes:
-    """The first half of the journal: its header, and records numbered from 1. The other half stays erased."""
+    """The first half of the journal: its header, records numbered from 1, a SEAL. The other half stays erased."""
     half = bytearray(half_header(FIRST_HALF_SEQUENCE))
     for number, record in enumerate(records, start=1):
         record_type, record_format, payload = encode_record(record)
         half += record_header(record_type, record_format, number, (FIRST_HALF_SEQUENCE, len(half)), payload)
         half += payload + bytes([ERASED_BYTE]) * (-len(payload) % SLOT_SIZE_BYTES)
+    seal_type, seal_format, _ = encode_record(Seal())
+    half += record_header(seal_type, seal_format, len(records), (FIRST_HALF_SEQUENCE, len(half)), b"")
     return bytes(half)

@@ -23,7 +23,8 @@ from bootloader.reference.state import DeviceState, apply, snapshot
 
 COMPACTION_DUE_BYTES = 6144
 EVENT_RESERVE_BYTES = 4096
-RESERVE_BYTES = 3072
+RESERVE_BYTES = 1024
+APPENDED_PAYLOAD_SIZE_BYTES_MAX = 256
 FENCE_SIZE_BYTES = 2 * SLOT_SIZE_BYTES
 WRITE_ATTEMPTS_MAX = 3
 
@@ -67,13 +68,16 @@ class HalfWriter:
         """What the record takes, with its marks, and with the fence if that is still to be written."""
         return record_size_bytes(record) + (FENCE_SIZE_BYTES if self._fence_needed else 0)
 
+    def append_sealed(self, record: Record, number: int, reserve_bytes: int) -> None:
+        """As `append`, and a SEAL behind it: it was complete, and whoever reads it need not wonder."""
+        self.append(record, number, reserve_bytes + record_size_bytes(Seal()))
+        self.append(Seal(), number, 0)
+
     def settle(self) -> None:
-        """Repeat the last record and seal it, unless it is known to be complete; raises Refused(STATE_FULL)."""
-        if self.read.is_sealed or not self.read.frames:
-            return
-        last = self.read.frames[-1]
-        self.append(last.record, last.number, record_size_bytes(Seal()))
-        self.append(Seal(), last.number, 0)
+        """Repeat the last record, sealed, unless it is known to be complete; raises Refused(STATE_FULL)."""
+        if self.read.frames and not self.read.is_sealed:
+            last = self.read.frames[-1]
+            self.append_sealed(last.record, last.number, 0)
 
     def _write(self, record: Record, number: int) -> None:
         """Payload first, header last: the record exists when its last unit does."""
@@ -138,27 +142,32 @@ class Journal:
         else:
             old.settle()
             active.settle()
-            active.append(Taken(old.half_sequence), active.last_number + 1, 0)
+            active.append_sealed(Taken(old.half_sequence), active.last_number + 1, 0)
         self._settled = True
 
     def append(self, record: Record) -> None:
-        """Append a record and apply it; raises Refused(STATE_FULL) or Refused(FLASH_WRITE)."""
+        """Append a record and apply it; raises Refused(STATE_FULL) or Refused(FLASH_WRITE).
+
+        A record with a payload of more than 256 bytes belongs into a snapshot (ValueError).
+        """
+        if record_size_bytes(record) > framed_size_bytes(APPENDED_PAYLOAD_SIZE_BYTES_MAX):
+            raise ValueError("a large record is not appended")
         require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
         half = self._active_half
         reserve_bytes = EVENT_RESERVE_BYTES if isinstance(record, Event) else RESERVE_BYTES
-        half.append(record, half.last_number + 1, reserve_bytes)
+        half.append_sealed(record, half.last_number + 1, reserve_bytes)
         self.state = apply(self.state, record)
 
     def has_room_for_event(self) -> bool:
         """Whether an EVENT may be appended; if not, it is dropped."""
-        needed_bytes = self._active_half.needed_bytes(Event(0, 0, 0)) + EVENT_RESERVE_BYTES
+        needed_bytes = self._active_half.needed_bytes(Event(0, 0, 0)) + record_size_bytes(Seal()) + EVENT_RESERVE_BYTES
         return self._settled and self.free_bytes >= needed_bytes
 
     def compact(self) -> None:
         """Go on in the other half; raises Refused(STATE_FULL) or Refused(FLASH_WRITE). For a confirmed copy only."""
         require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
         records = snapshot(self.state)
-        size_bytes = SLOT_SIZE_BYTES + FENCE_SIZE_BYTES + sum(record_size_bytes(record) for record in records)
+        size_bytes = SLOT_SIZE_BYTES + sum(record_size_bytes(record) for record in (*records, Seal()))
         room = self._half_size_bytes - size_bytes >= COMPACTION_DUE_BYTES
         require(room, DeviceCode.STATE_FULL, f"the state itself takes {size_bytes:,} bytes")
 
@@ -167,7 +176,7 @@ class Journal:
         old.append(Moved(new.half_sequence), old.last_number + 1, 0)
         self._halves[1 - self._active] = new
         self._active = 1 - self._active
-        new.append(Taken(old.half_sequence), new.last_number + 1, 0)
+        new.append_sealed(Taken(old.half_sequence), new.last_number + 1, 0)
 
     @property
     def _active_half(self) -> HalfWriter:
@@ -187,6 +196,7 @@ class Journal:
         half = HalfWriter(self._flash, region.address, self._half_size_bytes, empty, is_erased=True)
         for number, record in enumerate(records, start=1):
             half.append(record, number, 0)
+        half.append(Seal(), half.last_number, 0)
         program_and_compare(self._flash, region.address, half_header(half_sequence))
         return half
 

@@ -1,0 +1,187 @@
+"""A journal on simulated flash, and the rule that every start is held to: what reads is what was, or what was to be.
+
+`allowed` are the states that may be read now. A start that has settled narrows them to the one it read, for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import replace
+
+from bootloader.reference.board import Board, Copy, load_board
+from bootloader.reference.codes import DeviceCode, Refused
+from bootloader.reference.head import PackageType, Version
+from bootloader.reference.journal import Journal
+from bootloader.reference.journal_half import half_header, half_regions, read_journal
+from bootloader.reference.pre_bootloader import read_boot_records
+from bootloader.reference.records import (
+    AppConfirmed,
+    AppTrial,
+    BootConfirmed,
+    BootTrial,
+    Device,
+    DeviceKeys,
+    Event,
+    EventKind,
+    Floors,
+    GroupKey,
+    Installed,
+    InstallRegion,
+    InstallStarted,
+    Lifecycle,
+    Record,
+    TrustBundleInForce,
+    Unknown,
+)
+from bootloader.reference.state import DeviceState, apply, state_of
+from bootloader.simulation.device import blank_flash
+from bootloader.simulation.sim_flash import FlashSnapshot, PowerCut, SimFlash, Tear
+
+# Halves of several sectors, and of different sizes: an erase of a half is more than one operation.
+BOARD_TEXT = """
+name = "journal"
+description = "sectors of 4 kB, to test the journal"
+flash_base = 0x1000
+write_unit_bytes = 4
+uid_size_bytes = 12
+sectors = [{ count = 16, size_bytes = 4096 }]
+[regions]
+pre_bootloader = { first_sector = 0, sector_count = 1 }
+bootloader_a = { first_sector = 1, sector_count = 1 }
+bootloader_b = { first_sector = 2, sector_count = 1 }
+state_0 = { first_sector = 3, sector_count = 4 }
+state_1 = { first_sector = 8, sector_count = 6 }
+application = { first_sector = 14, sector_count = 2 }
+"""
+BOARD = load_board(BOARD_TEXT)
+
+
+def hash_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+DEVICE = Device(hash_of("product")[:16], 3, Lifecycle.OPERATIONAL, 1, hash_of("lot")[:16])
+BUNDLE = TrustBundleInForce((hash_of("bundle") * 72)[:2304])
+SAMPLES: dict[str, Record] = {
+    "DEVICE": replace(DEVICE, lifecycle=Lifecycle.RMA),
+    "DEVICE_KEYS": DeviceKeys(hash_of("identity"), hash_of("agreement")),
+    "GROUP_KEY": GroupKey(hash_of("group")),
+    "TRUST_BUNDLE": BUNDLE,
+    "INSTALL_STARTED application": InstallStarted(InstallRegion.APPLICATION, hash_of("head 1")),
+    "INSTALL_STARTED copy": InstallStarted(InstallRegion.BOOTLOADER_B, hash_of("head b")),
+    "INSTALLED": Installed(
+        PackageType.APPLICATION, 5, Version(1, 2, 3, 4), hash_of("head 1"), hash_of("upload"), hash_of("key") * 2
+    ),
+    "APP_TRIAL": AppTrial(1, hash_of("head 1")),
+    "APP_CONFIRMED": AppConfirmed(hash_of("head 1")),
+    "BOOT_TRIAL": BootTrial(Copy.B, 0, hash_of("head b")),
+    "BOOT_CONFIRMED": BootConfirmed(Copy.A, hash_of("head a")),
+    "FLOORS": Floors(1, 2, 3),
+    "FLOORS all ones": Floors(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF),
+    "EVENT": Event(DeviceCode.CHUNK_HASH, EventKind.REFUSAL, 1),
+    "unknown": Unknown(200, 7, hash_of("of a later version")),
+}
+
+
+class JournalRig:
+    """A device that is nothing but its journal."""
+
+    def __init__(self, *first: Record, seed: int = 0, board: Board = BOARD) -> None:
+        """The first half of the journal holds `first`, whole; nothing runs yet."""
+        self.board = board
+        self.flash: SimFlash = blank_flash(board, seed)
+        self.flash.load(board.state_0.address, half_header(1))
+        self.allowed: tuple[DeviceState, ...] = (DeviceState(),)
+        self.journal = self.start()
+        for record in first:
+            self.append(record)
+
+    def start(self) -> Journal:
+        """A power-on up to where the bootloader has settled; the power may be cut before."""
+        self.flash.power_on()
+        return self.go_on()
+
+    def go_on(self) -> Journal:
+        self.is_settled = False
+        journal = Journal(self.flash, self.board)
+        assert journal.state in self.allowed, "a start read a state that never was"
+        journal.settle()
+        self.allowed = (journal.state,)
+        self.journal = journal
+        self.is_settled = True
+        return journal
+
+    def append(self, record: Record) -> None:
+        before = self.journal.state
+        self.allowed = (before, apply(before, record))
+        try:
+            self.journal.append(record)
+        finally:
+            if not self.flash.is_power_lost:
+                self.allowed = (self.journal.state,)
+
+    def compact(self) -> None:
+        self.journal.compact()
+
+    def count_boot_attempt(self) -> None:
+        """What the pre-bootloader does before the bootloader's start."""
+        boot = read_boot_records(self.flash, self.board)
+        if boot.trial is None or boot.mark_address is None:
+            return
+        counted = tuple(
+            replace(state, boot_trial=replace(state.boot_trial, attempts=boot.trial.attempts + 1))
+            for state in self.allowed
+            if state.boot_trial == boot.trial
+        )
+        self.allowed = (*self.allowed, *counted)
+        self.flash.program(boot.mark_address, bytes(self.board.write_unit_bytes))
+        if counted:
+            self.allowed = counted
+
+    def peek(self) -> DeviceState:
+        """What one reading says, without settling: the pre-bootloader's view."""
+        data = [
+            self.flash.read(region.address, self.board.state_half_size_bytes) for region in half_regions(self.board)
+        ]
+        halves, active = read_journal(data[0], data[1])
+        assert active is not None, "no half is readable"
+        half = halves[active]
+        assert half is not None
+        return half.state
+
+    def save(self) -> tuple[FlashSnapshot, tuple[DeviceState, ...]]:
+        return self.flash.snapshot(), self.allowed
+
+    def load(self, saved: tuple[FlashSnapshot, tuple[DeviceState, ...]]) -> None:
+        flash, self.allowed = saved
+        self.flash.restore(flash)
+
+
+def random_record(chance: random.Random, state: DeviceState) -> Record:
+    """Any record that a bootloader might write next."""
+    kind = chance.choice(sorted(SAMPLES))
+    number = chance.randrange(3)
+    match kind:
+        case "EVENT":
+            count = state.events[-1].count + 1 if state.events else 1
+            return Event(DeviceCode.BELOW_FLOOR, EventKind.REFUSAL, count)
+        case "FLOORS":
+            return Floors(chance.randrange(1 << 32), number, 0xFFFFFFFF)
+        case "APP_TRIAL":
+            return AppTrial(number, hash_of("head 1"))
+        case "BOOT_TRIAL":
+            return BootTrial(Copy(number % 2), 0, hash_of(f"head {number}"))
+        case "BOOT_CONFIRMED":
+            return BootConfirmed(Copy(number % 2), hash_of(f"head {number}"))
+        case "INSTALL_STARTED copy":
+            return InstallStarted(InstallRegion(2 + number % 2), hash_of(f"head {number}"))
+        case "unknown":
+            return Unknown(200 + number, 1, hash_of(f"unknown {number}") * number)
+        case "TRUST_BUNDLE":  # never appended
+            return AppConfirmed(hash_of("head 1"))
+        case _:
+            return SAMPLES[kind]
+
+
+__all__ = ["BOARD", "SAMPLES", "JournalRig", "PowerCut", "Refused", "Tear", "hash_of", "random_record", "state_of"]
