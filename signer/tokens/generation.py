@@ -24,10 +24,10 @@ from pki.values import Digest, PublicKey
 from signer.tokens import templates
 from signer.tokens.errors import KeyInconsistent, LabelTaken, MechanismUnsupported
 from signer.tokens.inventory import shown_attributes
-from signer.tokens.key_handle import verifier_of
 from signer.tokens.objects import P256_EC_PARAMETERS, Template, public_key_of, search
 from signer.tokens.profiles import ModuleProfile
 from signer.tokens.values import KeyRef
+from signer.tokens.verifier import verifier_of
 
 EC_P256 = KeyAlgorithm.EC_P256
 UNFINISHED_PREFIX = "unfinished:"

@@ -27,26 +27,18 @@ from signer.tokens.errors import (
 )
 from signer.tokens.return_codes import ckr_of_exception, error_from_exception
 from signer.tokens.values import KeyRef
+from signer.tokens.verifier import verifier_of
 
 if TYPE_CHECKING:
-    from signer.tokens.session import Session
+    from signer.tokens.open_session import OpenSession
 
 _RAW_ECDSA = Scheme.ECDSA_P256_SHA256_RAW
 _ECDSA = Mechanism.ECDSA
 _PREHASHED_SHA256 = ec.ECDSA(Prehashed(hashes.SHA256()))
-_CURVE = ec.SECP256R1()
 _SIGNATURE_SIZE_BYTES = 64
 _CKR_KEY_HANDLE_INVALID = 0x60
 _CKR_OBJECT_HANDLE_INVALID = 0x82
 _VANISHED = (_CKR_KEY_HANDLE_INVALID, _CKR_OBJECT_HANDLE_INVALID)
-
-
-def verifier_of(public_key: PublicKey) -> ec.EllipticCurvePublicKey:
-    """The software verifier of a key; raises KeyInconsistent for a point not on P-256 (SEC 1, section 3.2.2.1)."""
-    try:
-        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, b"\x04" + public_key.point)
-    except ValueError:
-        raise KeyInconsistent("the public key on the token is not a point of P-256") from None
 
 
 class KeyHandle:
@@ -65,7 +57,7 @@ class KeyHandle:
         "public_key",
     )
 
-    def __init__(self, session: Session, private: pkcs11.PrivateKey, label: str, public_key: PublicKey) -> None:
+    def __init__(self, session: OpenSession, private: pkcs11.PrivateKey, label: str, public_key: PublicKey) -> None:
         self.label = label
         self.cka_id = public_key.cka_id
         self.public_key = public_key

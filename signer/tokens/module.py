@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pkcs11
     from pkcs11._pkcs11 import lib
 
+    from signer.tokens.open_session import OpenSession
     from signer.tokens.pin_sources import PinSource
     from signer.tokens.profiles import ModuleProfile
-    from signer.tokens.session import Session
 
 _CKF_OS_LOCKING_OK = 0x2
 _CKR_CANT_LOCK = 0x0A
@@ -60,7 +60,7 @@ class Module:
         self.config = config
         self.functions = functions
         self.lock = threading.RLock()
-        self.sessions: set[Session] = set()
+        self.sessions: set[OpenSession] = set()
         self.profile: ModuleProfile | None = None
         """What probing found, once somebody needed it; `signer.tokens.profile_cache` keeps it between processes."""
         self.refused_pins: list[tuple[str | None, PinSource]] = []
@@ -111,7 +111,7 @@ class Module:
                 "a PKCS#11 module cannot be used in a forked child; start workers with signer.tokens.worker_context()"
             )
 
-    def reinitialize(self, init_arguments: str | None = None, *, apart_from: Session | None = None) -> None:
+    def reinitialize(self, init_arguments: str | None = None, *, apart_from: OpenSession | None = None) -> None:
         """Finalise and initialise again, so that the module sees tokens made or removed since.
 
         Raises TokenBusy while a session (apart from the one given, which is being opened) is open, since finalising

@@ -26,11 +26,11 @@ from signer.tokens import templates
 from signer.tokens.attributes import make_attribute_mapper
 from signer.tokens.errors import TokenError
 from signer.tokens.generation import UNFINISHED_PREFIX, generate_unlocked_pair
-from signer.tokens.key_handle import verifier_of
 from signer.tokens.module import Module
 from signer.tokens.objects import Template, public_key_of, search
 from signer.tokens.profiles import ModuleProfile, PaddedWrap
 from signer.tokens.secret_keys import derive_shared_secret
+from signer.tokens.verifier import verifier_of
 
 _SIGN_AND_DERIVE = frozenset({KeyUsage.SIGN, KeyUsage.DERIVE})
 _LABEL = UNFINISHED_PREFIX + "strongroom probe"

@@ -18,7 +18,7 @@ from signer.tokens.objects import Template
 from signer.tokens.values import KeyRef
 
 if TYPE_CHECKING:
-    from signer.tokens.session import Session
+    from signer.tokens.open_session import OpenSession
 
 CONTENT_KEY_SIZES_BYTES = (16, 32)
 _WRAP_OVERHEAD_BYTES = 8
@@ -30,7 +30,7 @@ class SecretKeyHandle:
 
     __slots__ = ("_generation", "_key", "_session", "cka_id", "label")
 
-    def __init__(self, session: Session, key: pkcs11.SecretKey, label: str, cka_id: bytes) -> None:
+    def __init__(self, session: OpenSession, key: pkcs11.SecretKey, label: str, cka_id: bytes) -> None:
         self.label = label
         self.cka_id = cka_id
         self._session = session

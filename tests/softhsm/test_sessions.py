@@ -31,8 +31,8 @@ from signer.tokens.errors import (
     TokenLost,
     TokenNotFound,
 )
-from signer.tokens.key_handle import verifier_of
 from signer.tokens.token import Token
+from signer.tokens.verifier import verifier_of
 from tests.softhsm.fault_rig import changed_signatures, counted, failing
 from tests.softhsm.workers import outcome_in_child, sign_many
 from tests.softhsm_fixtures import USER_PIN, TokenRig
