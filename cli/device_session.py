@@ -28,8 +28,10 @@ class TearChoice(StrEnum):
 
     BEFORE = "before"
     NO_BITS = "no-bits"
+    NEARLY_NOTHING = "nearly-nothing"
     TORN = "torn"
     UNSTABLE = "unstable"
+    NEARLY_ALL = "nearly-all"
     ALL_BITS = "all-bits"
     AFTER = "after"
 

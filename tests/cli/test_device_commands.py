@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import resource
 from pathlib import Path
 
 import bincopy
@@ -11,9 +12,11 @@ import pytest
 
 from bootloader.reference.codes import DeviceCode
 from bootloader.simulation.device_file import read_device_file
+from bootloader.simulation.sim_flash import Tear
+from cli.device_session import TearChoice
 from cli.device_words import code_in_words, step_in_words
 from cli.exit_codes import ExitCode
-from tests.cli.release_world import UID, ReleaseWorld
+from tests.cli.release_world import UID, ReleaseWorld, left_in
 from tests.cli.world import PRODUCT, label
 
 SPEC = Path(__file__).resolve().parents[2] / "docs" / "spec"
@@ -50,7 +53,11 @@ def test_an_application_that_never_confirms_ends_in_update_mode(release_world: R
     assert release_world.device_json("boot")["name"] == "TRIAL_EXHAUSTED"
 
 
-@pytest.mark.parametrize("tear", ["before", "no-bits", "torn", "unstable", "all-bits", "after"])
+def test_every_tear_of_the_simulation_can_be_asked_for() -> None:
+    assert {choice.tear for choice in TearChoice} == set(Tear)
+
+
+@pytest.mark.parametrize("tear", TearChoice)
 def test_an_update_cut_in_the_middle_is_taken_again(release_world: ReleaseWorld, tear: str) -> None:
     release_world.device_json("install", release_world.application("1.0.0"))
     release_world.device_json("boot", "--confirm")
@@ -152,6 +159,26 @@ def test_status_and_events_change_nothing(release_world: ReleaseWorld) -> None:
     release_world.ok("device", "status", release_world.device)
     assert "no events" in release_world.ok("device", "events", release_world.device).out
     assert release_world.device.read_bytes() == before
+
+
+def test_a_device_file_that_cannot_be_saved_is_as_it_was(release_world: ReleaseWorld) -> None:
+    package = release_world.application("1.0.0")
+    before, names = release_world.device.read_bytes(), left_in(release_world.out)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = release_world.process("device", "install", release_world.device, package, preexec_fn=limit)
+    assert result.code == ExitCode.OUTPUT, result
+    assert "it is as it was before" in result.error
+    assert release_world.device.read_bytes() == before
+    assert left_in(release_world.out) == names
+
+
+@pytest.mark.parametrize("block_size", ["1", "1500", "65536"])
+def test_any_block_size_installs_the_same(release_world: ReleaseWorld, block_size: str) -> None:
+    report = release_world.device_json("install", release_world.application("1.0.0"), "--block-size", block_size)
+    assert report["accepted"]
 
 
 def test_a_device_file_in_use_is_left_alone(release_world: ReleaseWorld) -> None:

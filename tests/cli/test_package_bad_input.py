@@ -172,7 +172,7 @@ def test_a_disk_that_is_full(release_world: ReleaseWorld) -> None:
 def test_options_that_do_not_fit(release_world: ReleaseWorld, changed: tuple[str, ...], words: str) -> None:
     out = release_world.out / "app.srp"
     firmware = release_world.firmware("app")
-    options = ("-o", out, "--for-device", release_world.public, *changed)
+    options: tuple[str | Path, ...] = ("-o", out, "--for-device", release_world.public, *changed)
     assert words in release_world.fails(ExitCode.INPUT, "package", "build", *terms(), firmware, *options)
     assert not out.exists()
 
