@@ -9,10 +9,11 @@ from typing import Any
 from bootloader.reference.authenticity import verify_head_signatures
 from bootloader.reference.board import Board, Copy, load_address
 from bootloader.reference.codes import DeviceCode, Refused
-from bootloader.reference.head import HEAD_SIZE_BYTES, Head, PackageType, Target, parse_head
+from bootloader.reference.head import Head, PackageType, Target, parse_head
 from bootloader.reference.install_rules import InstallFacts, require_installable
 from bootloader.reference.payload import authenticate_chunk, chunk_size_on_wire
 from bootloader.reference.records import Device, Lifecycle
+from bootloader.reference.sizes import HEAD_SIZE_BYTES
 from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import TrustBundle, parse_trust_bundle, verify_genesis, verify_own_threshold
 from cli.device_session import (

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from bootloader.reference.flash import Region, Sector
-from bootloader.reference.head import HEAD_SIZE_BYTES, UID_SIZE_BYTES
+from bootloader.reference.sizes import HEAD_SIZE_BYTES, UID_SIZE_BYTES
 
 PRE_BOOTLOADER_SIZE_BYTES = 4096
 BUILT_IN_KEYS_OFFSET = 3904

@@ -12,8 +12,9 @@ from bootloader.reference.board import BUILT_IN_KEY_COUNT, Board, Copy, load_add
 from bootloader.reference.codes import DeviceCode, require
 from bootloader.reference.crypto import POINT_SIZE_BYTES
 from bootloader.reference.flash import READ_BLOCK_SIZE_BYTES, FlashDevice, Region
-from bootloader.reference.head import HEAD_SIZE_BYTES, Head, parse_head
+from bootloader.reference.head import Head, parse_head
 from bootloader.reference.payload import image_digest_matches, image_hasher
+from bootloader.reference.sizes import HEAD_SIZE_BYTES
 
 
 def read_built_in_keys(flash: FlashDevice, board: Board) -> tuple[bytes, ...]:

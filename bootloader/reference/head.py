@@ -13,14 +13,13 @@ from struct import Struct
 
 from bootloader.reference.codes import DeviceCode, require
 from bootloader.reference.crypto import context, sha256
+from bootloader.reference.sizes import HEAD_SIZE_BYTES, UID_SIZE_BYTES
 
-HEAD_SIZE_BYTES = 1024
 SIGNED_SIZE_BYTES = 448
 CHUNK_SIZE_BYTES = 4096
 LINK_SIZE_BYTES = 32
 TRAILER_SIZE_BYTES_MAX = 512
 IMAGE_SIZE_BYTES_MAX = 64 * 1024 * 1024
-UID_SIZE_BYTES = 16
 
 MANIFEST_MAGIC = b"SRM1"
 FORMAT_VERSION = 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bootloader.reference.codes import DeviceCode, require
-from bootloader.reference.head import HEAD_SIZE_BYTES
 from bootloader.reference.install import Installation
+from bootloader.reference.sizes import HEAD_SIZE_BYTES
 
 
 class Upload:

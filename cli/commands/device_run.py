@@ -184,7 +184,8 @@ def _note_missed_cut(cut_at_op: int | None, use: FlashUse, report: dict[str, Any
 
 def _head(package: Path) -> Head | None:
     """The head of a package, if it has one that can be read: for explanations only."""
-    from bootloader.reference.head import HEAD_SIZE_BYTES, parse_head
+    from bootloader.reference.head import parse_head
+    from bootloader.reference.sizes import HEAD_SIZE_BYTES
 
     with package.open("rb") as stream:
         try:

@@ -13,7 +13,7 @@ import pytest
 from bootloader.reference.authenticity import verify_head_signatures
 from bootloader.reference.codes import Refused
 from bootloader.reference.crypto import Aes256Ctr
-from bootloader.reference.head import HEAD_SIZE_BYTES, Head, RecipientMode, Version, parse_head
+from bootloader.reference.head import Head, RecipientMode, Version, parse_head
 from bootloader.reference.payload import (
     authenticate_chunk,
     chunk_size_on_wire,
@@ -21,6 +21,7 @@ from bootloader.reference.payload import (
     image_hasher,
     unwrap_content_key,
 )
+from bootloader.reference.sizes import HEAD_SIZE_BYTES
 from bootloader.reference.trust_bundle import parse_trust_bundle
 from tests.conformance.vectors import Entry, content, entries, hexes, name_of, named
 
