@@ -1,7 +1,7 @@
 """`make demo`: from an empty folder to a device that installs, updates, recovers, boots and refuses.
 
-Everything goes through the `strongroom` command, as a person would use it; openssl and imgtool look on. Any outcome that
-is not the expected one ends the demonstration with exit code 1, and no story.
+Everything goes through the `strongroom` command, as a person would use it; openssl and imgtool look on. Any outcome
+that is not the expected one ends the demonstration with exit code 1, and no story.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from demo.story import Story
 _OPENING = """\
 # From an empty folder to a device that updates, recovers and refuses
 
-This is what one run of `make demo` did: every step, why it matters, the exact command, and what came of it. Had any step
-come out differently, the run would have stopped there, and this file would not exist.
+This is what one run of `make demo` did: every step, why it matters, the exact command, and what came of it. Had any
+step come out differently, the run would have stopped there, and this file would not exist.
 
 All names are relative to this folder. To try commands yourself, in a shell: `. build/demo/env.sh`, which goes to the
-folder and sets `PATH`, `SOFTHSM2_CONF` and `STRONGROOM_AUTHORITY`. With `--json` a command prints a report for programs;
-here only the line of it is shown that says it in words.
+folder and sets `PATH`, `SOFTHSM2_CONF` and `STRONGROOM_AUTHORITY`. With `--json` a command prints a report for
+programs; here only the line of it is shown that says it in words.
 
-**What is real here:** every key operation goes through PKCS#11; packages, trust bundle, certificates and factory image are
-in their final formats; the application is compiled for a Cortex-M4; imgtool and openssl are not ours.
+**What is real here:** every signature by the authority is made through PKCS#11, the interface of every HSM; packages,
+trust bundle, certificates and factory image are in the formats of `docs/spec/`; the application is compiled for a
+Cortex-M4; imgtool and openssl are not ours.
 
-**What is not:** the HSMs are SoftHSM (files, which protect nothing). The device is a simulation, and the bootloader that
-runs on it is the reference in Python; the compiled bootloader is a stand-in, and the one in C comes later, as do
-activation and the LOCKED state's way out of the factory. The application's instructions are not executed: "runs" means that
-the bootloader verified it and would jump to it.
+**What is not:** the HSMs are SoftHSM, whose tokens are files that protect nothing. The device is a simulation, and the
+bootloader that runs on it is the reference, in Python: the compiled bootloader is a stand-in that carries the trust
+bundle, and the one in C comes later. So do activation and the locked state in which devices travel. The application's
+instructions are not executed: "runs" means that the bootloader has verified it and would jump to it.
 """
 
 _CLOSING = """\
@@ -50,9 +51,9 @@ _CLOSING = """\
 | `fake/` | PINs and SoftHSM's tokens: worthless, made for this run |
 
 ## The price of convenience
-Each package here is encrypted for **one** device, so keys read out of one device open nothing else. A product may choose
-*group* encryption instead: one package for a whole lot, and then whoever reads the group key out of one device can read
-every package of that lot. He still can sign nothing.
+Each package here is encrypted for **one** device, so keys read out of one device open nothing else. A product may
+choose *group* encryption instead: one package for a whole lot. Then whoever reads the group key out of one device can
+read every package of that lot. He still can sign nothing.
 
 *{steps} steps in {seconds:.0f} seconds.*
 """

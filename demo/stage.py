@@ -1,4 +1,4 @@
-"""Where the demonstration plays: its folder, its environment, and processes whose every outcome is expected or an end."""
+"""Where the demonstration plays: its folder, its environment, and processes that come out as expected or end it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ POWER_CUT = 12
 
 _MARK = ".strongroom-demo"
 _SECONDS_MAX = 120
+_PROCESSES_MAX = 2
 _PIN_DIGITS = 12
 
 
@@ -47,13 +49,29 @@ class Stage:
         """Run a command, put it and what it printed into the story, and return that. Raises DemoFailed."""
         done = self._process(argv, exit_code)
         # Where the folder stands says something about this machine, and nothing to the reader.
-        shown = (done.stdout + done.stderr).replace(f"{self.folder}{os.sep}", "").strip()
+        shown = (done.stdout + done.stderr).replace(f"{self.folder}{os.sep}", "").strip("\n")
         step.add_command(argv, shown, done.returncode)
         return done.stdout
 
-    def strongroom(self, step: Step, *arguments: str, exit_code: int = 0) -> str:
-        """Run `strongroom`; what it prints goes into the story."""
-        return self.run(step, ["strongroom", *arguments], exit_code)
+    def strongroom(self, step: Step, *arguments: str, prints: str = "") -> str:
+        """Run `strongroom`, which must print `prints`; all that it prints goes into the story. Raises DemoFailed."""
+        said = self.run(step, ["strongroom", *arguments])
+        expect(
+            prints in said, f"strongroom {' '.join(arguments)}\nwas to print {prints!r}, but printed: {said.strip()}"
+        )
+        return said
+
+    def strongroom_together(self, step: Step, *commands: Sequence[str], prints: str) -> None:
+        """Run commands that do not depend on each other at the same time; the story has them in order."""
+        steps = [Step("", "", "") for _ in commands]
+        with ThreadPoolExecutor(_PROCESSES_MAX) as pool:
+            done = [
+                pool.submit(self.strongroom, part, *command, prints=prints)
+                for part, command in zip(steps, commands, strict=True)
+            ]
+        for part, result in zip(steps, done, strict=True):
+            result.result()
+            step.transcript += part.transcript
 
     def report(self, step: Step, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
         """Run `strongroom … --json`; of its report only the line that says it in words goes into the story."""

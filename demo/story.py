@@ -23,7 +23,7 @@ class Step:
 
     def add_command(self, argv: Sequence[str], output: str, exit_code: int) -> None:
         """A command as a person would type it, what it printed, and its exit code if that is not 0."""
-        self.transcript += [f"$ {_folded(argv)}", *output.splitlines()]
+        self.transcript += [f"$ {_folded(argv)}", *(line.rstrip() for line in output.splitlines())]
         if exit_code:
             self.transcript.append(f"(exit code {exit_code})")
 

@@ -1,4 +1,4 @@
-"""How the demonstration's firmware is built with arm-none-eabi-gcc: an application, and a stand-in per bootloader copy."""
+"""How the demonstration's firmware is built with arm-none-eabi-gcc: an application, a stand-in per bootloader copy."""
 
 from __future__ import annotations
 

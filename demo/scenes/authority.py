@@ -11,15 +11,16 @@ ROOT_TOKENS = ("root-1", "root-2", "root-3")
 TOKENS = (*ROOT_TOKENS, "release")
 
 _ORGANIZATION = "Example Pumps"
+_EVERY_PRODUCT = "-"
 
 
 def play(story: Story, stage: Stage) -> None:
     """From an empty folder to keys and certificates."""
     story.chapter(
         "1. An authority, and keys that never leave their security modules",
-        "A maker of infusion pumps sets up. A *hardware security module* (HSM) creates keys inside itself and signs with "
-        "them; it never gives them out. Here SoftHSM plays the part of four HSMs: same interface (PKCS#11), but files on "
-        "disk, so it protects nothing. The PINs are random, and stand in files under `fake/`.",
+        "A maker of infusion pumps sets up. A *hardware security module* (HSM) creates keys inside itself and signs "
+        "with them; it never gives them out. Here SoftHSM plays the part of four HSMs: same interface (PKCS#11), but "
+        "files on disk, so it protects nothing. The PINs are random, and stand in files under `fake/`.",
     )
     _repository(story, stage)
     _tokens(story, stage)
@@ -35,9 +36,9 @@ def _repository(story: Story, stage: Stage) -> None:
         "`strongroom init` writes a folder with everything that is not secret: who, which sites, boards, products.",
         "What is signed with which key, and how far each key may go, is written down in files that people can review.",
     )
-    stage.strongroom(step, "init", "authority", "--name", _ORGANIZATION)
-    made = stage.report(step, "product", "new", PRODUCT, "--board", BOARD)
-    story.finish(step, f"product {PRODUCT} has the id {made['id']}")
+    stage.strongroom(step, "init", "authority", "--name", _ORGANIZATION, prints="made ")
+    stage.strongroom(step, "product", "new", PRODUCT, "--board", BOARD, prints="product id ")
+    story.finish(step, f"authority/ and the product {PRODUCT}, for the board {BOARD}")
 
 
 def _tokens(story: Story, stage: Stage) -> None:
@@ -51,8 +52,11 @@ def _tokens(story: Story, stage: Stage) -> None:
         write_fake_pin(stage, f"{token}.so.pin")
         write_fake_pin(stage, f"{token}.pin")
         pins = ["--so-pin-file", f"fake/{token}.so.pin", "--pin-file", f"fake/{token}.pin"]
-        made = stage.report(step, "token", "init", token, "--module", "softhsm", "--label", token, *pins, "--write")
-        serials.add(made["serial"])
+        said = stage.strongroom(
+            step, "token", "init", token, "--module", "softhsm", "--label", token, *pins, "--write",
+            prints=f"initialised token '{token}', serial ",
+        )  # fmt: skip
+        serials.add(said.split("serial ")[1].split()[0])
     expect(len(serials) == len(TOKENS), "two tokens have the same serial number")
     story.finish(step, f"{len(serials)} tokens, each with a serial number and PINs of its own")
 
@@ -60,38 +64,52 @@ def _tokens(story: Story, stage: Stage) -> None:
 def _device_keys(story: Story, stage: Stage) -> None:
     step = story.begin(
         "The keys that devices will obey",
-        "Generated inside the HSMs: three roots, three bootloader keys, one application-release and one production key.",
-        "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way round.",
+        "Generated inside the HSMs: three roots, three bootloader keys, one application-release and one production "
+        "key.",
+        "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way "
+        "round.",
     )
-    made = [_generate(stage, step, role, token) for token in ROOT_TOKENS for role in ("root", "bootloader-release")]
-    made += [_generate(stage, step, role, "release") for role in ("application-release", "production")]
-    story.finish(step, f"{len(made)} keys; none can be exported")
+    for number, token in enumerate(ROOT_TOKENS, start=1):
+        for role in ("root", "bootloader-release"):
+            generate_key(stage, step, token, key_label(role, sequence=number))
+    for role in ("application-release", "production"):
+        generate_key(stage, step, "release", key_label(role))
+    story.finish(step, f"{2 * len(ROOT_TOKENS) + 2} keys, which the tokens never give out")
 
 
 def _other_keys(story: Story, stage: Stage) -> None:
     step = story.begin(
         "Keys without authority on a device",
-        "A certificate authority for the host's world (root, production, code signing), and a `compat` key whose signature "
-        "lets MCUboot's tools read our packages.",
+        "A certificate authority for the host's world (root, production, code signing), and a `compat` key whose "
+        "signature lets MCUboot's tools read our packages.",
         "They are separate keys, so a mistake with a certificate can never become a firmware signature.",
     )
-    made = [_generate(stage, step, "root-ca", "root-1", product=None)]
-    made += [_generate(stage, step, role, "release", product=None) for role in ("production-ca", "code-signing")]
-    made.append(_generate(stage, step, "compat", "release"))
-    for label, file in ((_label("application-release"), "app-release.pub.pem"), (_label("compat"), "compat.pub.pem")):
-        stage.strongroom(step, "key", "export", label, "--out", file)
-    story.finish(step, f"{len(made)} keys; public halves written for others to verify with")
+    generate_key(stage, step, "root-1", key_label("root-ca", _EVERY_PRODUCT))
+    for role in ("production-ca", "code-signing"):
+        generate_key(stage, step, "release", key_label(role, _EVERY_PRODUCT))
+    generate_key(stage, step, "release", key_label("compat"))
+    stage.strongroom_together(
+        step,
+        ["key", "export", key_label("application-release"), "--out", "app-release.pub.pem"],
+        ["key", "export", key_label("compat"), "--out", "compat.pub.pem"],
+        prints="wrote ",
+    )
+    story.finish(step, "4 keys; and two public keys are written to files, for others to verify with")
 
 
-def _generate(stage: Stage, step: Step, role: str, token: str, product: str | None = PRODUCT) -> str:
-    for_product = [] if product is None else ["--product", product]
-    made = stage.report(step, "key", "generate", role, *for_product, "--token", token, "--activate")
-    expect(made["state"] == "active" and made["outcome"] == "generated", f"key {made['label']} is {made['state']}")
-    return str(made["label"])
+def key_label(role: str, product: str = PRODUCT, sequence: int = 1) -> str:
+    """The label of a key (docs/spec/key-roles.md)."""
+    return f"sr:{role}:{product}:{sequence:04}"
 
 
-def _label(role: str, product: str = PRODUCT) -> str:
-    return f"sr:{role}:{product}:0001"
+def generate_key(stage: Stage, step: Step, token: str, label: str, authority: str = "authority") -> None:
+    """Generate and activate the key of this label."""
+    _, role, product, _ = label.split(":")
+    for_product = [] if product == _EVERY_PRODUCT else ["--product", product]
+    at = [] if authority == "authority" else ["--authority", authority]
+    arguments = [*at, "key", "generate", role, *for_product, "--token", token, "--activate"]
+    said = stage.strongroom(step, *arguments, prints=f"generated: {label} on token ")
+    expect("state active" in said, f"key {label} is not active")
 
 
 def _certificates(story: Story, stage: Stage) -> None:
@@ -101,7 +119,9 @@ def _certificates(story: Story, stage: Stage) -> None:
         "Hosts and tools verify files with X.509, which every operating system knows. Devices do not need it.",
     )
     name = ["--organization", _ORGANIZATION, "--common-name"]
-    root_key, production_key, code_key = (_label(role, "-") for role in ("root-ca", "production-ca", "code-signing"))
+    root_key, production_key, code_key = (
+        key_label(role, _EVERY_PRODUCT) for role in ("root-ca", "production-ca", "code-signing")
+    )
     stage.strongroom(step, "cert", "root-ca", "--key", root_key, *name, "Pumps Root CA", "--out", "root-ca.pem")
     for key, issuer_key, issuer, command, common_name in (
         (production_key, root_key, "root-ca", "production-ca", "Pumps Production CA"),

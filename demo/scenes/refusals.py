@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
-from demo.scenes.authority import BOARD, PRODUCT
+from demo.scenes.authority import BOARD, PRODUCT, generate_key, key_label
 from demo.scenes.factory import make_device
 from demo.scenes.updates import build_application, expect_application, package_application
 from demo.stage import HEAD_SIZE_BYTES, REFUSED_BY_DEVICE, Stage, expect, write_fake_pin
@@ -12,6 +10,7 @@ from demo.story import Step, Story
 
 SECOND_DEVICE_UID = "52a07c114d4e383012471844"
 SECURITY_VERSION_OFFSET = 68
+PAYLOAD_SIZE_OFFSET = 180
 INSTALLED = "1.1.0"
 GENUINE = "app-1.2.0.srp"
 
@@ -20,12 +19,13 @@ def play(story: Story, stage: Stage, product_id: str) -> None:
     """Each forgery by itself, and the genuine package as the control."""
     story.chapter(
         "6. What it refuses",
-        f"The device runs {INSTALLED}. Version 1.2.0 is built, and is genuine; the forgeries are made from it, so each has "
-        "exactly one thing wrong. After each refusal nothing in flash has changed but the device's own log, and the "
-        "application still starts.",
+        f"The device runs {INSTALLED}. Version 1.2.0 is built, and is genuine; the forgeries are made from it, so "
+        "each has exactly one thing wrong. After each refusal (but one, which is shown on a copy) nothing in flash "
+        "has changed but the device's own log, and the application still starts.",
     )
     _genuine(story, stage)
     _tampered(story, stage)
+    _tampered_late(story, stage)
     _downgrade(story, stage)
     _wrong_device(story, stage)
     _wrong_signer(story, stage, product_id)
@@ -53,8 +53,7 @@ def _genuine(story: Story, stage: Stage) -> None:
         "A device that refuses everything would pass every other test of this chapter.",
     )
     build_application(stage, step, "1.2.0", 3)
-    shutil.copy(stage.folder / "device.img", stage.folder / "control.img")
-    step.transcript.append("$ cp device.img control.img")
+    stage.run(step, ["cp", "device.img", "control.img"])
     expect_application(stage.report(step, "device", "install", "control.img", GENUINE), "1.2.0", confirmed=False)
     story.finish(step, "accepted, and it starts")
 
@@ -68,13 +67,38 @@ def _tampered(story: Story, stage: Stage) -> None:
     _flip_bit(stage, step, "tampered-head.srp", SECURITY_VERSION_OFFSET)
     story.finish(step, refused(stage, step, "tampered-head.srp", "SIGNATURE_INVALID", 203))
     step = story.begin(
-        "Changed on the way: one bit of the program",
+        "Changed on the way: one bit of the first block",
         "One bit of the encrypted program is flipped.",
         "Encryption hides but does not protect: such a flip would change one instruction. The signed chain of digests "
         "catches it before anything is decrypted or written.",
     )
     _flip_bit(stage, step, "tampered-program.srp", HEAD_SIZE_BYTES + 100)
     story.finish(step, refused(stage, step, "tampered-program.srp", "CHUNK_HASH", 402))
+
+
+def _tampered_late(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Changed on the way: one bit of the last block",
+        "The program is sent in blocks. When the last one arrives, the old program has been erased already. This is "
+        "shown on a copy of the device.",
+        "With room for one application only, this is the price. What counts: a program with one wrong bit never "
+        "starts, and the device takes the right one.",
+    )
+    stage.run(step, ["cp", "device.img", "late.img"])
+    last_byte = HEAD_SIZE_BYTES + _payload_size_bytes(stage) - 33
+    _flip_bit(stage, step, "tampered-late.srp", last_byte)
+    report = stage.report(step, "device", "install", "late.img", "tampered-late.srp", exit_code=REFUSED_BY_DEVICE)
+    expect(report["name"] == "CHUNK_HASH" and report["sectors_erased"] > 0, f"the last block: {report['text']}")
+    booted = stage.report(step, "device", "boot", "late.img")
+    expect(booted["runs"] == "update-mode" and booted["name"] == "NO_APPLICATION", f"then: {booted['text']}")
+    expect_application(stage.report(step, "device", "install", "late.img", GENUINE), "1.2.0", confirmed=False)
+    story.finish(step, "refused, CHUNK_HASH (402); it waits in the bootloader, and takes the genuine package")
+
+
+def _payload_size_bytes(stage: Stage) -> int:
+    """What the genuine package's head says (docs/spec/package.md, section 1)."""
+    head = (stage.folder / GENUINE).read_bytes()[:HEAD_SIZE_BYTES]
+    return int.from_bytes(head[PAYLOAD_SIZE_OFFSET : PAYLOAD_SIZE_OFFSET + 4], "little")
 
 
 def _flip_bit(stage: Stage, step: Step, name: str, offset: int) -> None:
@@ -89,7 +113,8 @@ def _downgrade(story: Story, stage: Stage) -> None:
     step = story.begin(
         "Back to an old version",
         "The genuine 1.0.0, which this very device once installed, is sent again.",
-        "Old software has known holes. The signature is right, so only the device's memory of what it ran can refuse it.",
+        "Old software has known holes. The signature is right, so only the device's memory of what it ran can refuse "
+        "it.",
     )
     story.finish(step, refused(stage, step, "app-1.0.0.srp", "BELOW_FLOOR", 307))
 
@@ -116,20 +141,21 @@ def _wrong_signer(story: Story, stage: Stage, product_id: str) -> None:
         "Nothing but the private key in the release HSM may make a difference.",
     )
     attacker = ["--authority", "attacker"]
-    stage.strongroom(step, "init", "attacker", "--name", "Somebody Else")
+    stage.strongroom(step, "init", "attacker", "--name", "Somebody Else", prints="made ")
     for name in ("attacker.so.pin", "attacker.pin"):
         write_fake_pin(stage, name)
     pins = ["--so-pin-file", "fake/attacker.so.pin", "--pin-file", "fake/attacker.pin"]
-    own_token = ["--module", "softhsm", "--label", "attacker", *pins, "--write"]
-    stage.report(step, *attacker, "token", "init", "release", *own_token)
-    stage.report(step, *attacker, "product", "new", PRODUCT, "--board", BOARD, "--id", product_id)
+    token = ["--module", "softhsm", "--label", "attacker", *pins, "--write"]
+    stage.strongroom(step, *attacker, "token", "init", "release", *token, prints="initialised token 'attacker'")
+    product = [PRODUCT, "--board", BOARD, "--id", product_id]
+    stage.strongroom(step, *attacker, "product", "new", *product, prints=f"product id {product_id}")
     for role in ("application-release", "compat"):
-        stage.report(step, *attacker, "key", "generate", role, "--product", PRODUCT, "--token", "release", "--activate")
-    made = stage.report(
+        generate_key(stage, step, "release", key_label(role), authority="attacker")
+    stage.strongroom(
         step, *attacker, "package", "build", "-p", PRODUCT, "app-1.2.0.elf", "--version", "1.2.0",
         "--security-version", "3", "--for-device", "device.json", "-o", "forged.srp",
+        prints="application 1.2.0, security version 3, ",
     )  # fmt: skip
-    expect(made["complete"], "the attacker's package is not whole")
     story.finish(step, refused(stage, step, "forged.srp", "SIGNER_UNKNOWN", 201))
 
 
@@ -137,8 +163,8 @@ def _floor_attack(story: Story, stage: Stage) -> None:
     step = story.begin(
         "A security version of 0xFFFFFFFF",
         "The release HSM itself signs it: say, its PIN was stolen for an hour.",
-        "Once confirmed it would push the floor so high that no update could ever follow. The trust bundle, which only the "
-        "roots can change, allows applications up to 1,000.",
+        "Once confirmed it would push the floor so high that no update could ever follow. The trust bundle, which "
+        "only the roots can change, allows applications up to 1,000.",
     )
     package_application(stage, step, "app-1.2.0.elf", "app-highest.srp", "1.3.0", 0xFFFFFFFF)
     story.finish(step, refused(stage, step, "app-highest.srp", "ABOVE_MAXIMUM", 308))
