@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,11 @@ _BAR_AFTER_SECONDS = 1.0
 
 def emit(data: object, as_json: bool, text: str) -> None:
     """Print the result: `data` as one JSON document if asked for, else `text`."""
-    sys.stdout.write((json.dumps(data, indent=2) if as_json else text).rstrip("\n") + "\n")
+    if as_json:
+        import json
+
+        text = json.dumps(data, indent=2)
+    sys.stdout.write(text.rstrip("\n") + "\n")
 
 
 def say(line: str) -> None:

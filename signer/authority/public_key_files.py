@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import textwrap
 from pathlib import Path
 
-from pki.errors import ConfigurationError
+from pki.errors import ConfigurationError, InputRefused
 from pki.values import PublicKey
+from signer.signing_key import require_on_curve
 
 _BEGIN = "-----BEGIN PUBLIC KEY-----"
 _END = "-----END PUBLIC KEY-----"
@@ -33,15 +33,9 @@ def read_public_key(path: Path) -> PublicKey:
         if len(content) > _SIZE_BYTES_MAX or " ".join(lines[:3]) != _BEGIN or " ".join(lines[-3:]) != _END:
             raise ValueError("not one PEM public key")
         key = PublicKey.from_spki(base64.b64decode("".join(lines[3:-3]), validate=True))
-        _require_on_curve(key)
-    except (ValueError, binascii.Error):
+        require_on_curve(key, "the public key")
+    except (ValueError, InputRefused):
         raise ConfigurationError(
             f"public key {path}: is not the PEM file of one P-256 public key, as `strongroom key export` writes it"
         ) from None
     return key
-
-
-def _require_on_curve(key: PublicKey) -> None:
-    from pki.x509_signing_key import load_public_key
-
-    load_public_key(key)
