@@ -1,12 +1,38 @@
-"""`strongroom package`: the list of its commands. package_write.py writes, package_read.py reads."""
+"""`strongroom package`: the list of its commands. package_write.py writes packages, package_read.py reads them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import typer
 
-from cli.commands import package_read, package_write
+from cli.late_group import LateGroup
+
+_WRITE = "cli.commands.package_write"
+_READ = "cli.commands.package_read"
+
+
+class _Package(LateGroup):
+    FUNCTIONS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "prepare": (
+            _WRITE,
+            "prepare -p pump-x2 app.elf --version 1.1.0 --security-version 2 -o app.prepared.srp",
+        ),
+        "sign": (_WRITE, "sign app.prepared.srp -p pump-x2 -o app-1.1.0.srp"),
+        "build": (
+            _WRITE,
+            "build -p pump-x2 app.elf --version 1.1.0 --security-version 2 --for-device device.json -o app-1.1.0.srp",
+        ),
+        "verify": (_READ, "verify app-1.1.0.srp --device device.img"),
+        "inspect": (_READ, "inspect app-1.1.0.srp --json"),
+        "diff": (_READ, "diff app-1.0.0.srp app-1.1.0.srp"),
+    }
+
 
 app = typer.Typer(
+    cls=_Package,
+    name="package",
     no_args_is_help=True,
     add_completion=False,
     epilog="Example: strongroom package inspect app-1.1.0.srp",
@@ -16,24 +42,3 @@ app = typer.Typer(
 @app.callback()
 def package() -> None:
     """Prepare, sign, verify and compare firmware packages."""
-
-
-_EXAMPLES = (
-    (
-        "prepare",
-        package_write.prepare,
-        "prepare -p pump-x2 app.elf --version 1.1.0 --security-version 2 -o app-1.1.0.prepared.srp",
-    ),
-    ("sign", package_write.sign, "sign app-1.1.0.prepared.srp -p pump-x2 -o app-1.1.0.srp"),
-    (
-        "build",
-        package_write.build,
-        "build -p pump-x2 app.elf --version 1.1.0 --security-version 2 --sbom app.cdx.json -o app-1.1.0.srp",
-    ),
-    ("verify", package_read.verify, "verify app-1.1.0.srp --device device.img"),
-    ("inspect", package_read.inspect, "inspect app-1.1.0.srp --json"),
-    ("diff", package_read.diff, "diff app-1.0.0.srp app-1.1.0.srp"),
-)
-
-for _name, _command, _example in _EXAMPLES:
-    app.command(_name, epilog=f"Example: strongroom package {_example}")(_command)

@@ -34,7 +34,9 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         assert command is not None
         yield f"strongroom {name}", command
         if isinstance(command, click.Group):
-            for sub_name, sub_command in command.commands.items():
+            for sub_name in command.list_commands(click.Context(command)):
+                sub_command = command.get_command(click.Context(command), sub_name)
+                assert sub_command is not None
                 yield f"strongroom {name} {sub_name}", sub_command
 
 
