@@ -177,7 +177,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         self._check_labels()
 
     def _check_labels(self) -> None:
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
         for role in Role:
             for key in self.keys.of_role(role):
                 try:
@@ -190,9 +190,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                     )
                 if parts.product not in (None, self.name):
                     raise ValueError(f"key {key.label!r} belongs to product {parts.product!r}, not {self.name!r}")
-                if (key.token, key.label) in seen:
-                    raise ValueError(f"key {key.label!r} on token {key.token!r} is named twice")
-                seen.add((key.token, key.label))
+                if key.label in seen:
+                    raise ValueError(f"key {key.label!r} is named twice")
+                seen.add(key.label)
 
     @property
     def id_bytes(self) -> bytes:
