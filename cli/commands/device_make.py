@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,11 +130,15 @@ def new(
     if operational:
         _activate(device, _group_private(group_key, repository, config))
     status = _checked_status(device, config, factory)
-    with NewFile(image, 0o600) as file:
+    with ExitStack() as stack:
+        # Both are written whole before either gets its name: a full disk leaves neither.
+        files = [stack.enter_context(NewFile(image, 0o600))]
+        files[0].write_at(0, encode_device(device))
         if public is not None:
-            write_new_file(public, _public_file(status))
-        file.write_at(0, encode_device(device))
-        file.publish()
+            files.append(stack.enter_context(NewFile(public)))
+            files[1].write_at(0, _public_file(status))
+        for file in files:
+            file.publish()
     data = {
         "file": str(image),
         "uid": status.uid.hex(),
