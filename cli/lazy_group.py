@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import click
@@ -37,24 +36,10 @@ class LazyGroup(TyperGroup):
         name, stand_in, rest = super().resolve_command(ctx, args)
         if name is None or stand_in is None:
             return name, stand_in, rest
-        return name, self._load(name, rest), rest
+        return name, self._load(name), rest
 
-    def _load(self, name: str, arguments: Sequence[str]) -> click.Command:
+    def _load(self, name: str) -> click.Command:
         module: Any = importlib.import_module(self.COMMANDS[name][0])
-        command = typer.main.get_command(_narrowed(module.app, arguments))
+        command = typer.main.get_command(module.app)
         command.name = name
         return command
-
-
-def _narrowed(app: typer.Typer, arguments: Sequence[str]) -> typer.Typer:
-    """The application with only the command that `arguments` begin with; all of it if they begin with something else.
-
-    typer inspects every option of every command that it builds, which takes longer than the signatures of a package.
-    """
-    wanted = [command for command in app.registered_commands if [command.name] == list(arguments[:1])]
-    if not wanted or app.registered_callback is None:
-        return app
-    narrowed = copy(app)
-    narrowed.registered_commands = wanted
-    narrowed.registered_groups = []
-    return narrowed
