@@ -10,17 +10,17 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import Refused
 from bootloader.simulation.cuts import single_operations
-from bootloader.simulation.sim_flash import FlashSnapshot, Operation, PowerCut, SimFlash, Tear
 from bootloader.simulation.device import SimulatedDevice
+from bootloader.simulation.sim_flash import FlashSnapshot, Operation, PowerCut, SimFlash, Tear
 from tests.faults.recovery import Outcome, recover
 from tests.faults.scenarios import SCENARIOS, SECOND_IMAGE, WORLD, Scenario, known_images, scenario_named
 from tests.faults.witness import Secrets, Violation, Witness
@@ -44,9 +44,11 @@ VARIANTS = (
 SHARD_OPERATIONS = 60
 SHARD_FIRST_CUTS = 16
 FIRST_CUTS = 48  # of each scenario, that a second cut follows
+FIRST_TEARS = ((Tear.NEARLY_ALL, 9), (Tear.RANDOM, 9), (Tear.NEARLY_NOTHING, 9))
 SECOND_CUTS = 16  # in the recovery from each of those
 SECOND_CUTS_EARLY = 120  # half of them are among the first operations, where what is torn gets settled
 PROCESSES = 2
+PARTS = 40
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,9 @@ def second_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
     prepared = prepare(name)
     flash = prepared.device.flash
     sample = first_cut_sample(name)[first:last]
-    kinds = {number: (Tear.NEARLY_ALL, Tear.RANDOM, Tear.NEARLY_NOTHING)[at % 3] for at, number in enumerate(sample, first)}
+    kinds = {
+        number: (Tear.NEARLY_ALL, Tear.RANDOM, Tear.NEARLY_NOTHING)[at % 3] for at, number in enumerate(sample, first)
+    }
     for cut in each_cut(flash, prepared.before, prepared.operations, sample, lambda number: [(kinds[number], 9)]):
         after_first = flash.snapshot()
         flash.log = []
@@ -178,18 +182,24 @@ def second_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
         operations = tuple(single_operations(flash.log, flash.write_unit_bytes))
         flash.log = None
         numbers = second_cut_sample(f"{name} {cut.number}", len(operations))
-        tears = {number: VARIANTS[at % len(VARIANTS)] for at, number in enumerate(numbers)}
-        for second in each_cut(flash, after_first, operations, numbers, lambda number, tears=tears: [tears[number]]):
-            yield recover_from(prepared, f"{cut}, then {second}")
+        second_kinds = {number: VARIANTS[at % len(VARIANTS)] for at, number in enumerate(numbers)}
+        variants = partial(_variant_of, second_kinds)
+        for second in each_cut(flash, after_first, operations, numbers, variants):
+            yield recover_from(prepared, f"{cut}, then {second}", again=True)
         flash.restore(after_first)
 
 
-def recover_from(prepared: Prepared, where: str) -> Outcome:
-    """Recover from the flash as it is; a Violation says where the power had failed."""
-    prepared.witness.may_change = prepared.scenario.may_change
+def _variant_of(kinds: Mapping[int, Variant], number: int) -> Sequence[Variant]:
+    return [kinds[number]]
+
+
+def recover_from(prepared: Prepared, where: str, *, again: bool = False) -> Outcome:
+    """Recover from the flash as it is; a Violation says where the power had failed. `again`: during a recovery."""
+    scenario = prepared.scenario.in_recovery() if again else prepared.scenario
+    prepared.witness.may_change = scenario.may_change
     prepared.device.mailbox = None
     try:
-        return recover(prepared.scenario, prepared.witness)
+        return recover(scenario, prepared.witness)
     except (AssertionError, Refused) as error:
         raise Violation(f"{prepared.scenario.name}, cut {where}: {error}") from error
 
@@ -202,8 +212,9 @@ def first_cut_sample(name: str) -> list[int]:
 def second_cut_sample(seed: str, count: int) -> list[int]:
     """Half among the first operations of the recovery, half among all."""
     random = Random(seed)
-    early = random.sample(range(min(SECOND_CUTS_EARLY, count)), min(SECOND_CUTS // 2, count))
-    return sorted({*early, *random.sample(range(count), min(SECOND_CUTS // 2, count))})
+    early = set(random.sample(range(min(SECOND_CUTS_EARLY, count)), SECOND_CUTS // 2))
+    later = [number for number in range(count) if number not in early]
+    return sorted((*early, *random.sample(later, SECOND_CUTS // 2)))
 
 
 @cache
@@ -213,8 +224,8 @@ def shards() -> tuple[Shard, ...]:
     for scenario in SCENARIOS:
         count = len(prepare(scenario.name).operations)
         pieces += [Shard(scenario.name, at, at + SHARD_OPERATIONS) for at in range(0, count, SHARD_OPERATIONS)]
-        sampled = len(first_cut_sample(scenario.name))
-        pieces += [Shard(scenario.name, at, at + SHARD_FIRST_CUTS, second=True) for at in range(0, sampled, SHARD_FIRST_CUTS)]
+        steps = range(0, len(first_cut_sample(scenario.name)), SHARD_FIRST_CUTS)
+        pieces += [Shard(scenario.name, at, at + SHARD_FIRST_CUTS, second=True) for at in steps]
     return tuple(pieces)
 
 
@@ -224,9 +235,41 @@ def run_shard(shard: Shard) -> Counter[Outcome]:
     return Counter(run(shard.scenario, shard.first, shard.last))
 
 
+def count_shard(shard: Shard) -> int:
+    """How many scenarios a shard is. Second cuts: each sampled first cut has its sampled second cuts."""
+    if shard.second:
+        return len(first_cut_sample(shard.scenario)[shard.first : shard.last]) * SECOND_CUTS
+    total = len(prepare(shard.scenario).operations)
+    last = min(shard.last, total)
+    return (last - shard.first) * len(VARIANTS) + (last == total)
+
+
+def sample_of(name: str, count: int) -> Counter[Outcome]:
+    """At least `count` single cuts of one scenario, the same every time, with the first and the last operation."""
+    total = len(prepare(name).operations)
+    wanted = min(total, -(-count // len(VARIANTS)))
+    numbers = {0, total - 1, *Random(name).sample(range(total), wanted)}
+    counts: Counter[Outcome] = Counter()
+    for number in sorted(numbers):
+        counts.update(single_cuts(name, number, number + 1))
+    return counts
+
+
+def try_everything(name: str) -> Counter[Outcome]:
+    """All single cuts of one scenario, in an order of no order: what is wrong shows soon."""
+    counts: Counter[Outcome] = Counter()
+    try:
+        total = len(prepare(name).operations)
+    except (AssertionError, Refused) as error:
+        raise Violation(f"{name}, without any cut: {error}") from error
+    for number in Random(name).sample(range(total), total):
+        counts.update(single_cuts(name, number, number + 1))
+    return counts
+
+
 def count_campaign() -> int:
-    """How many single cuts the whole campaign makes; the second cuts come on top."""
-    return sum(len(prepare(scenario.name).operations) * len(VARIANTS) + 1 for scenario in SCENARIOS)
+    """How many scenarios the whole campaign is, single cuts and second cuts."""
+    return sum(count_shard(shard) for shard in shards())
 
 
 def run_sample(seconds: float) -> float:
@@ -247,20 +290,22 @@ def main() -> int:
     """Run everything, print the counts; exit code 1 if anything was violated."""
     begin = time.perf_counter()
     totals: dict[tuple[str, bool], Counter[Outcome]] = {}
+    violations = 0
     with ProcessPoolExecutor(PROCESSES) as pool:
-        futures = {pool.submit(run_shard, shard): shard for shard in shards()}
-        for future, shard in futures.items():
+        for shard, future in [(shard, pool.submit(run_shard, shard)) for shard in shards()]:
+            counts = totals.setdefault((shard.scenario, shard.second), Counter())
             try:
-                totals.setdefault((shard.scenario, shard.second), Counter()).update(future.result())
+                counts.update(future.result())
             except Violation as violation:
-                print(f"VIOLATION: {violation}")
-                totals.setdefault((shard.scenario, shard.second), Counter())["violated"] += 1
+                violations += 1
+                print(f"VIOLATION: {violation}", flush=True)
     seconds = time.perf_counter() - begin
     for (name, second), counts in totals.items():
         print(describe(name, second, counts))
     total = sum(sum(counts.values()) for counts in totals.values())
-    print(f"{total:,} scenarios in {seconds:,.0f} s: {total / seconds:,.0f} per second on {PROCESSES} processes")
-    return 1 if any("violated" in counts for counts in totals.values()) else 0
+    rate = f"{seconds:,.0f} s, {total / seconds:,.0f} per second on {PROCESSES} processes"
+    print(f"{total:,} of {count_campaign():,} scenarios in {rate}; violations: {violations}")
+    return 1 if violations else 0
 
 
 def describe(name: str, second: bool, counts: Counter[Outcome]) -> str:

@@ -30,7 +30,8 @@ def recover(scenario: Scenario, witness: Witness) -> Outcome:
     running = witness.power_on()
     outcome = _judge(scenario, witness, running)
     again = witness.power_on()
-    _demand_repeat(scenario, witness, running, again)
+    _demand_repeat(witness, running, again)
+    witness.may_change = scenario.in_recovery().may_change
     if not scenario.goal.listens:
         again = _wait_for_fall_back(witness)
     _reach_goal(scenario, witness, again)
@@ -53,7 +54,7 @@ def _judge(scenario: Scenario, witness: Witness, running: Running) -> Outcome:
     return Outcome.NEW if running.version.major == goal.application else Outcome.OLD
 
 
-def _demand_repeat(scenario: Scenario, witness: Witness, first: Running, second: Running) -> None:
+def _demand_repeat(witness: Witness, first: Running, second: Running) -> None:
     """The second start does what the first did, unless a trial has run out in between."""
     if isinstance(first, ApplicationRuns) and isinstance(second, ApplicationRuns):
         demand(first.head == second.head, "the second start runs another application than the first")
@@ -74,13 +75,14 @@ def _app_may_be_exhausted(witness: Witness) -> bool:
 def _wait_for_fall_back(witness: Witness) -> Running:
     """A copy that nobody speaks to must give up by itself; two starts have been seen already."""
     running = witness.power_on()
+    if witness.device.bootloader.running.is_confirmed:
+        return running  # it fell back sooner; or, cut a second time, somebody had spoken to it at last
     running = witness.power_on()
     assert isinstance(running, ApplicationRuns | InUpdateMode)
     demand(running.copy is Copy.A, "a copy without a link keeps running")
     running = witness.power_on()
     assert isinstance(running, ApplicationRuns | InUpdateMode)
     demand(running.copy is Copy.A, "a copy that fell back came up again")
-    witness.may_change = (*witness.may_change, "bootloader_b")
     return running
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import DeviceCode
-from bootloader.reference.records import EventKind
 from bootloader.reference.records import Event as EventRecord
+from bootloader.reference.records import EventKind
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
 from tests.scenarios.world import World, image_of
 
@@ -41,6 +41,16 @@ class Scenario:
     goal: Goal
     may_change: tuple[str, ...] = ()
     waits_as: tuple[DeviceCode, ...] = ()
+
+    def in_recovery(self) -> Scenario:
+        """The same, once a host is at work: it may be cut while it installs again what the goal names."""
+        regions = set(self.may_change)
+        if self.goal.application_package is not None:
+            regions.add("application")
+        if self.goal.bootloader_package is not None:
+            regions.add("bootloader_a" if self.goal.bootloader_copy is Copy.A else "bootloader_b")
+        waits = (DeviceCode.NO_APPLICATION,) if "application" in regions else ()
+        return replace(self, may_change=tuple(sorted(regions)), waits_as=waits)
 
 
 @cache
@@ -175,9 +185,7 @@ _WAITS = (DeviceCode.NO_APPLICATION,)
 _APPLICATION = ("application",)
 
 SCENARIOS = (
-    Scenario(
-        "first install", new_device, install_application(1), Goal(1, application(1)), _APPLICATION, _WAITS
-    ),
+    Scenario("first install", new_device, install_application(1), Goal(1, application(1)), _APPLICATION, _WAITS),
     Scenario("application update", listening_device, install_application(2), _UPDATE, _APPLICATION, _WAITS),
     Scenario("application trial start", device_on_trial, start, _UPDATE),
     Scenario("application confirmation", device_on_trial, confirm, _UPDATE),

@@ -90,7 +90,9 @@ class Witness:
         for place, now, then in zip(board.sectors, self._sectors, self.before.sectors, strict=True):
             if now is then or (now.content == then.content and now.flags == then.flags and not now.unstable):
                 continue
-            demand(any(place in region.sectors for region in regions), f"a write in the sector at {place.address:#010x}")
+            demand(
+                any(place in region.sectors for region in regions), f"a write in the sector at {place.address:#010x}"
+            )
 
     def _demand_no_secret(self) -> None:
         board = self.device.board

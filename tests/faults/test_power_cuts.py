@@ -1,0 +1,80 @@
+"""A sample of the campaign, the same every time; `make campaign` runs it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bootloader.simulation.sim_flash import Tear
+from tests.faults import campaign
+from tests.faults.recovery import Outcome
+from tests.faults.scenarios import SCENARIOS, Scenario
+
+# The first start after the cut may end so, over the whole scenario, and every one of these does occur.
+EXPECTED = {
+    "first install": {Outcome.WAITS, Outcome.NEW},
+    "application update": {Outcome.OLD, Outcome.WAITS, Outcome.NEW},
+    "bootloader update A to B": {Outcome.OLD, Outcome.NEW},
+    "bootloader update B to A": {Outcome.OLD, Outcome.NEW},
+    "bootloader trial without a link": {Outcome.OLD, Outcome.NEW},
+    "compaction within an installation": {Outcome.OLD, Outcome.WAITS, Outcome.NEW},
+}
+
+
+def name_of(scenario: Scenario) -> str:
+    return scenario.name
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
+def test_cut_once_it_recovers(scenario: Scenario) -> None:
+    outcomes = campaign.sample_of(scenario.name, 90)
+    assert set(outcomes) == EXPECTED.get(scenario.name, {Outcome.NEW})
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
+def test_cut_twice_it_recovers(scenario: Scenario) -> None:
+    outcomes: list[Outcome] = []
+    for at in range(0, len(campaign.first_cut_sample(scenario.name)), 12):
+        outcomes += campaign.second_cuts(scenario.name, at, at + 1)
+    assert len(outcomes) >= campaign.SECOND_CUTS
+
+
+def test_every_tear_is_made_at_every_operation() -> None:
+    """`VARIANTS` leaves out AFTER, which is BEFORE the next; the last operation has it."""
+    assert {tear for tear, _ in campaign.VARIANTS} == set(Tear) - {Tear.AFTER}
+    prepared = campaign.prepare("application trial start")
+    numbers = range(len(prepared.operations))
+    flash = prepared.device.flash
+    cuts = list(campaign.each_cut(flash, prepared.before, prepared.operations, numbers, campaign.variants_of(prepared)))
+    assert len(cuts) == len(numbers) * len(campaign.VARIANTS) + 1
+    assert cuts[-1].tear is Tear.AFTER
+
+
+def test_the_shards_are_the_whole_campaign() -> None:
+    for scenario in SCENARIOS:
+        total = len(campaign.prepare(scenario.name).operations)
+        shards = [shard for shard in campaign.shards() if shard.scenario == scenario.name and not shard.second]
+        covered = [number for shard in shards for number in range(shard.first, min(shard.last, total))]
+        assert covered == list(range(total))
+
+
+def test_an_operation_cut_before_it_begins_leaves_what_the_one_before_left() -> None:
+    prepared = campaign.prepare("application confirmation")
+    flash, operations = prepared.device.flash, prepared.operations
+
+    def left_by(number: int, tear: Tear) -> list[bytes]:
+        variants: Callable[[int], list[campaign.Variant]] = lambda _: [(tear, 0)]  # noqa: E731
+        for _ in campaign.each_cut(flash, prepared.before, operations, [number], variants):
+            return [bytes(sector.content + sector.flags) for sector in flash.snapshot().sectors]
+        raise AssertionError("no cut was made")
+
+    assert left_by(4, Tear.AFTER) == left_by(5, Tear.BEFORE)
+    assert left_by(4, Tear.AFTER) != left_by(4, Tear.BEFORE)
+
+
+def test_the_bench_gets_a_rate_and_a_count() -> None:
+    assert campaign.run_sample(0.2) > 0
+    operations = sum(len(campaign.prepare(scenario.name).operations) for scenario in SCENARIOS)
+    seconds = sum(len(campaign.first_cut_sample(scenario.name)) for scenario in SCENARIOS) * campaign.SECOND_CUTS
+    assert campaign.count_campaign() == operations * len(campaign.VARIANTS) + len(SCENARIOS) + seconds
