@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,8 +33,10 @@ from signer.authority.development_material import refuse_fake_path, refuse_known
 from signer.authority.repository import AuthorityRepository
 from signer.new_file import NewFile
 from signer.store.errors import KeyUnknown
-from signer.store.key_store import KeyStore
 from signer.store.values import KeyRecord
+
+if TYPE_CHECKING:
+    from signer.store.key_store import KeyStore
 
 KeyOption = Annotated[str, typer.Option("--key", help="Label of the key; the key store knows its token.")]
 CaKeyOption = Annotated[str, typer.Option("--ca-key", help="Label of the issuing CA's key.")]

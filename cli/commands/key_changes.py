@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,11 +18,13 @@ from pki.key_states import KeyState
 from pki.roles import Role
 from signer.authority.repository import AuthorityRepository
 from signer.inventory.key_rows import key_rows
-from signer.store.key_store import KeyStore
 from signer.store.values import Change, KeyRecord
 from signer.tokens import KeyRef
 from signer.tokens.errors import KeyNotFound
-from signer.tokens.session import Session
+
+if TYPE_CHECKING:
+    from signer.store.key_store import KeyStore
+    from signer.tokens.session import Session
 
 LabelArgument = Annotated[str, typer.Argument(help="The key's label, as `strongroom key list` shows it.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stays in the key's history.")]
