@@ -10,7 +10,6 @@ from typing import Any
 
 from bootloader.reference.codes import Refused
 from bootloader.reference.head import (
-    HEAD_SIZE_BYTES,
     LINK_SIZE_BYTES,
     TRAILER_SIZE_BYTES_MAX,
     Head,
@@ -20,6 +19,7 @@ from bootloader.reference.head import (
     parse_head,
 )
 from bootloader.reference.payload import authenticate_chunk, chunk_size_on_wire
+from bootloader.reference.sizes import HEAD_SIZE_BYTES
 from cli.device_words import code_in_words, version_in_words
 from pki.errors import InputRefused
 
