@@ -46,6 +46,7 @@ _CLOSING = """\
 | `device.img`, `device.json` | the simulated device, and its public half |
 | `app-release.pub.pem`, `compat.pub.pem` | public keys to verify packages with |
 | `root-ca.pem`, `production-ca.pem`, `code-signing.pem` | the certificates |
+| `firmware/`, `*.elf` | the C sources, and what the compiler made of them |
 | `authority/` | the authority's files and key store |
 | `tampered-*.srp`, `forged.srp`, `app-highest.srp` | what was refused |
 | `fake/` | PINs and SoftHSM's tokens: worthless, made for this run |

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from demo.firmware.build import ImagePlace
+from demo.firmware.build import ImagePlace, copy_sources
 from demo.story import Step
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,6 +146,7 @@ def open_stage(folder: Path) -> Stage:
         f"directories.tokendir = {folder}/fake/tokens\nobjectstore.backend = file\nlog.level = ERROR\n",
         encoding="utf-8",
     )
+    copy_sources(folder)
     (folder / "env.sh").write_text(_environment_script(folder), encoding="utf-8")
     return Stage(folder)
 

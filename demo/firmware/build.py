@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
+_FOLDER = "firmware"
 _FLAGS = [
     "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-Os", "-std=c11", "-ffreestanding", "-nostdlib", "-nostartfiles",
     "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
@@ -21,22 +22,28 @@ class ImagePlace:
     size_bytes_max: int
 
 
-def application_command(folder: Path, out: str, version: str, place: ImagePlace) -> list[str]:
-    """The compiler's command line, to be run in `folder`, that builds the application as ELF at `out` there."""
-    return _command(folder, "application.c", out, place, [f'-DVERSION="{version}"'])
+def copy_sources(folder: Path) -> None:
+    """Put the C sources and the linker script into `folder`/firmware, where the command lines below look for them."""
+    (folder / _FOLDER).mkdir()
+    for name in ("application.c", "bootloader_copy.c", "image.ld"):
+        shutil.copy(_HERE / name, folder / _FOLDER / name)
 
 
-def bootloader_copy_command(folder: Path, out: str, version: str, genesis_bundle: str, place: ImagePlace) -> list[str]:
-    """The same for a bootloader stand-in; its image ends with the genesis bundle, a file in `folder`."""
+def application_command(out: str, version: str, place: ImagePlace) -> list[str]:
+    """The compiler's command line that builds the application as ELF at `out`."""
+    return _command("application.c", out, place, [f'-DVERSION="{version}"'])
+
+
+def bootloader_copy_command(out: str, version: str, genesis_bundle: str, place: ImagePlace) -> list[str]:
+    """The same for a bootloader stand-in; its image ends with the file `genesis_bundle`."""
     defines = [f'-DVERSION="{version}"', f'-DGENESIS_BUNDLE="{genesis_bundle}"']
-    return _command(folder, "bootloader_copy.c", out, place, defines)
+    return _command("bootloader_copy.c", out, place, defines)
 
 
-def _command(folder: Path, source: str, out: str, place: ImagePlace, defines: list[str]) -> list[str]:
-    here = os.path.relpath(_HERE, folder.resolve())
+def _command(source: str, out: str, place: ImagePlace, defines: list[str]) -> list[str]:
     placed = [
         f"-Wl,--defsym=image_address={place.address:#x}",
         f"-Wl,--defsym=image_size_bytes_max={place.size_bytes_max:#x}",
-        f"-Wl,-T,{here}/image.ld",
+        f"-Wl,-T,{_FOLDER}/image.ld",
     ]
-    return ["arm-none-eabi-gcc", *_FLAGS, *defines, *placed, "-o", out, f"{here}/{source}"]
+    return ["arm-none-eabi-gcc", *_FLAGS, *defines, *placed, "-o", out, f"{_FOLDER}/{source}"]

@@ -48,7 +48,7 @@ def build_bootloader(stage: Stage, step: Step, copy: str, version: str, security
     """Compile and package one copy of the bootloader; returns the package's name."""
     stem = f"boot-{version}-{copy.lower()}"
     place = stage.image_place(f"bootloader_{copy.lower()}")
-    stage.run(step, bootloader_copy_command(stage.folder, f"{stem}.elf", version, GENESIS, place))
+    stage.run(step, bootloader_copy_command(f"{stem}.elf", version, GENESIS, place))
     numbers = ["--version", version, "--security-version", str(security_version)]
     kind = ["--type", "bootloader", "--copy", copy]
     stage.strongroom(

@@ -15,13 +15,14 @@ def play(story: Story, stage: Stage) -> None:
         "7. Others look at it",
         "What only its own maker can verify proves little. Here imgtool (of the MCUboot project) and openssl do.",
     )
-    _audit(story, stage)
-    _imgtool(story, stage)
+    audit_tokens(story, stage)
+    look_with_imgtool(story, stage)
     _head_signature(story, stage)
     _chain(story, stage)
 
 
-def _audit(story: Story, stage: Stage) -> None:
+def audit_tokens(story: Story, stage: Stage) -> None:
+    """Every token of the demonstration, against the key store. Raises DemoFailed."""
     step = story.begin(
         "Every object on every token is audited",
         "Can it be exported, changed, used for something else? Is it known, and is none missing?",
@@ -32,7 +33,8 @@ def _audit(story: Story, stage: Stage) -> None:
     story.finish(step, f"{len(TOKENS)} tokens, 0 errors")
 
 
-def _imgtool(story: Story, stage: Stage) -> None:
+def look_with_imgtool(story: Story, stage: Stage) -> None:
+    """Both packages. Raises DemoFailed."""
     step = story.begin(
         "imgtool verifies the package",
         "The package is also an MCUboot image, signed by the `compat` key.",

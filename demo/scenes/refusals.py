@@ -81,7 +81,7 @@ def _tampered_late(story: Story, stage: Stage) -> None:
         "Changed on the way: one bit of the last block",
         "The program is sent in blocks. When the last one arrives, the old program has been erased already. This is "
         "shown on a copy of the device.",
-        "With room for one application only, this is the price. What counts: a program with one wrong bit never "
+        "With one place for the application, this is the price. What counts: a program with one wrong bit never "
         "starts, and the device takes the right one.",
     )
     stage.run(step, ["cp", "device.img", "late.img"])

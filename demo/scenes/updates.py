@@ -14,7 +14,7 @@ from demo.story import Step, Story
 def build_application(stage: Stage, step: Step, version: str, security_version: int) -> str:
     """Compile the application and package it for the demonstration's device; returns the package's name."""
     stem = f"app-{version}"
-    command = application_command(stage.folder, f"{stem}.elf", version, stage.image_place("application"))
+    command = application_command(f"{stem}.elf", version, stage.image_place("application"))
     stage.run(step, command)
     package_application(stage, step, f"{stem}.elf", f"{stem}.srp", version, security_version)
     return f"{stem}.srp"
@@ -74,7 +74,8 @@ def _update_through_a_power_cut(story: Story, stage: Stage, operation_count: int
     cut_at = operation_count // 2
     story.chapter(
         "4. An update, and the power fails in the middle of it",
-        "This microcontroller has no room for two applications: the new one is written over the old one.",
+        "A device has one place for the application, which real ones nearly fill: the new one is written over the "
+        "old one.",
     )
     step = story.begin(
         "Update to 1.1.0, power cut half-way",
