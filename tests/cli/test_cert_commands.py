@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
+from pki.key_specs import KEY_SPECS
+from pki.roles import Role
 from signer.store.key_store import open_key_store
+from signer.tokens import KeyRef, PinFile, parse_pkcs11_uri
+from signer.tokens.token import Token
+from tests.cli.conftest import softhsm_module
 from tests.cli.world import World, label
 from tests.softhsm_fixtures import TokenRig
 
@@ -164,6 +169,37 @@ def test_a_key_that_is_no_root_ca(world: World, key: str, code: ExitCode, text: 
     out = world.out / "root.pem"
     assert text in world.fails(code, "cert", "root-ca", "--key", key, *NAMES["Root CA"], "--out", out)
     assert list(world.out.iterdir()) == []
+
+
+def test_two_keys_of_one_label_and_id_sign_nothing(world: World) -> None:
+    uri = parse_pkcs11_uri(world.repository.site().tokens["ca"].uri)
+    with Token(softhsm_module(), uri).open(PinFile(world.pin_file), writable=True) as session:
+        private, _, _ = session.locate_key_pair(KeyRef(label=ROOT_KEY))
+        private.copy({})
+    out = world.out / "root.pem"
+    line = world.fails(ExitCode.TOKEN, "cert", "root-ca", "--key", ROOT_KEY, *NAMES["Root CA"], "--out", out)
+    assert "is there 2 times" in line
+    assert list(world.out.iterdir()) == []
+
+
+def test_a_key_missing_on_its_token_signs_nothing(world: World) -> None:
+    uri = parse_pkcs11_uri(world.repository.site().tokens["ca"].uri)
+    with Token(softhsm_module(), uri).open(PinFile(world.pin_file), writable=True) as session:
+        session.dangerously_destroy_key(KeyRef(label=ROOT_KEY))
+    out = world.out / "root.pem"
+    line = world.fails(ExitCode.TOKEN, "cert", "root-ca", "--key", ROOT_KEY, *NAMES["Root CA"], "--out", out)
+    assert "is not on the token" in line
+    assert list(world.out.iterdir()) == []
+
+
+def test_a_key_replaced_on_its_token_signs_nothing(world: World) -> None:
+    """Another key under the recorded label has another CKA_ID, so it is not found."""
+    uri = parse_pkcs11_uri(world.repository.site().tokens["ca"].uri)
+    with Token(softhsm_module(), uri).open(PinFile(world.pin_file), writable=True) as session:
+        session.dangerously_destroy_key(KeyRef(label=ROOT_KEY))
+        session.generate(KEY_SPECS[Role.ROOT_CA], ROOT_KEY)
+    out = world.out / "root.pem"
+    world.fails(ExitCode.TOKEN, "cert", "root-ca", "--key", ROOT_KEY, *NAMES["Root CA"], "--out", out)
 
 
 def test_a_suspended_ca_issues_nothing(world: World) -> None:

@@ -97,7 +97,7 @@ def name_an_unknown_token(world: World) -> None:
 
 
 def lose_module(world: World) -> None:
-    edit(world.site_file, "[modules]", '[modules]\nextra = { path = "/nowhere/module.so" }')
+    edit(world.site_file, "[modules]", '[modules]\nextra = { path = "nowhere/module.so" }')
 
 
 def unpin_token(world: World) -> None:
