@@ -77,6 +77,11 @@ def _product_id(stage: Stage) -> str:
     return str(tomllib.loads(file.read_text(encoding="utf-8"))["id"])
 
 
+def _failed(story: Story, reason: str) -> int:
+    sys.stderr.write(f"\ndemo: FAILED at step {story.step_count}: {reason}\n")
+    return 1
+
+
 def main() -> int:
     """The program. Returns its exit code."""
     parser = argparse.ArgumentParser(description="Strongroom's demonstration, from nothing.")
@@ -87,8 +92,11 @@ def main() -> int:
         stage = open_stage(out)
         play(stage, story)
     except (DemoFailed, OSError) as error:
-        sys.stderr.write(f"\ndemo: FAILED at step {story.step_count}: {error}\n")
-        return 1
+        return _failed(story, str(error))
+    except KeyError as error:
+        return _failed(story, f"a report does not say {error}")
+    except KeyboardInterrupt:
+        return _failed(story, "stopped by the person at the keyboard")
     name = Path(out).resolve().relative_to(ROOT) if out.resolve().is_relative_to(ROOT) else out
     print(f"\nAs expected, all {story.step_count} steps ({story.seconds:.0f} s). The whole story: {name}/story.md")
     return 0
