@@ -1,4 +1,4 @@
-"""Packages that somebody changed on their way: every bit of a head, every byte of a payload, every length, any order."""
+"""Packages that somebody changed on their way: every bit of a head and byte of a payload, every length and order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from bootloader.reference import install
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import DeviceCode, Refused
+from bootloader.reference.crypto import Aes256Ctr
 from bootloader.reference.events import REFUSALS_MAX, EventLog
 from bootloader.simulation.device import SimulatedDevice
 from tests.attacks.bench_device import (
@@ -77,9 +78,10 @@ def test_every_changed_byte_of_a_payload_is_refused_before_it_is_decrypted(monke
     """Row: decrypt before verify, CTR malleability. That chunk is refused before decryption, and nothing is erased."""
     package = SMALL.application(2)
     bench = BenchDevice.with_application(SMALL)
-    device, decrypted = bench.put_back(), []
+    device = bench.put_back()
+    decrypted: list[bytes] = []
 
-    class Spy(install.Aes256Ctr):
+    class Spy(Aes256Ctr):
         def decrypt(self, data: bytes) -> bytes:
             decrypted.append(data)
             return super().decrypt(data)
@@ -115,7 +117,7 @@ def test_a_changed_byte_of_a_later_chunk_is_not_written_and_the_package_is_taken
 
 
 def test_every_announced_truncation_is_refused_and_changes_nothing() -> None:
-    """Row: a truncated package. Every length up to the whole one, announced as it is; with a trailer too long as well."""
+    """Row: a truncated package. Every length up to the whole one, announced as it is; a trailer too long as well."""
     package = SMALL.application(2)
     bench = BenchDevice.with_application(SMALL)
     device = bench.put_back()
