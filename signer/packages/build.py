@@ -44,6 +44,7 @@ def build_package(
         wire_size_bytes = payload_size_bytes(firmware.size_bytes)
         count = ProgressCount(progress, 2 * firmware.size_bytes + wire_size_bytes)
         manifest = freeze(request, firmware, file, means, sbom, count.advance)
+        file.start_writing_out()
         unsigned = encode_manifest(manifest).ljust(HEAD_SIZE_BYTES, b"\0")
         head, _ = filled_head(unsigned, manifest, keys)
         file.write_at(0, head)

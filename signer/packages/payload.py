@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import Protocol
 
 from signer.new_file import NewFile
@@ -77,13 +79,24 @@ def _write_ciphertext(
         size_bytes = min(_BLOCK_SIZE_BYTES, image.size_bytes - offset)
         block = plaintext[:size_bytes]
         image.read_into(offset, block)
-        image_hash.update(block)
-        if encryptor is not None:
-            encryptor(block, ciphertext)
-            block = ciphertext[:size_bytes]
-        file.write_at(HEAD_SIZE_BYTES + offset, block)
+        with _hashed_meanwhile(image_hash, block):
+            if encryptor is not None:
+                encryptor(block, ciphertext)
+                block = ciphertext[:size_bytes]
+            file.write_at(HEAD_SIZE_BYTES + offset, block)
         advance(size_bytes)
     return image_hash.digest()
+
+
+@contextmanager
+def _hashed_meanwhile(state: hashlib._Hash, block: memoryview) -> Iterator[None]:
+    """Hash `block` on another processor while it is encrypted and written: hashlib lets other threads run meanwhile."""
+    thread = Thread(target=state.update, args=(block,))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _link_chunks(image_size_bytes: int, file: NewFile, advance: Advance) -> bytes:
