@@ -12,7 +12,8 @@ from cli.exit_codes import ExitCode
 from cli.options import JsonOption
 from cli.output import emit
 from pki.key_audit import Severity
-from signer.authority.doctor import Finding, examine
+from signer.authority.doctor import examine
+from signer.authority.doctor_rules import Finding
 from signer.authority.model import Site
 from signer.authority.repository import AuthorityRepository
 

@@ -11,7 +11,7 @@ from pki.key_specs import parse_key_label
 from pki.key_states import KeyState, may_sign
 from pki.roles import Role
 from signer.authority.development_material import refuse_known_test_key
-from signer.authority.doctor import Finding, Surroundings, finding
+from signer.authority.doctor_rules import Finding, Surroundings, finding
 from signer.authority.model import Environment, KeyConfig, Product, Site
 from signer.store.errors import KeyStoreError, KeyUnknown
 from signer.store.key_store import KeyStore

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
-from signer.authority.doctor import DOCTOR_RULES
+from signer.authority.doctor_rules import DOCTOR_RULES
 from signer.authority.key_intents import KeyIntent, KeyIntents
 from signer.tokens import KeyRef, PinFile, parse_pkcs11_uri
 from signer.tokens.token import Token
