@@ -20,8 +20,8 @@ STRANGERS = tuple(sorted((fake_key("a stranger"), fake_key("another stranger")),
 
 
 @cache
-def application(version: int) -> bytes:
-    return WORLD.application(version)
+def application(version: int, security_version: int) -> bytes:
+    return WORLD.application(version, security_version=security_version)
 
 
 @cache
@@ -32,7 +32,7 @@ def bootloader(version: int, copy: Copy) -> bytes:
 @cache
 def authorised_heads() -> frozenset[bytes]:
     """Heads that the right keys signed for this device: nothing else may ever run."""
-    packages = [application(version) for version in VERSIONS]
+    packages = [application(version, security_version) for version in VERSIONS for security_version in VERSIONS]
     packages += [bootloader(version, copy) for version in VERSIONS for copy in Copy]
     return frozenset(package[:HEAD_SIZE_BYTES] for package in packages)
 
@@ -44,7 +44,7 @@ def _changed(package: bytes, at: int) -> bytes:
 @cache
 def refused_packages() -> dict[str, tuple[bytes, frozenset[DeviceCode]]]:
     """Packages that no device of this kind takes in any state, and with which codes it may refuse them."""
-    good = application(5)
+    good = application(5, 5)
     rules: dict[str, tuple[bytes, set[str]]] = {
         "forged application": (_application(signers=STRANGERS[:1]), {"SIGNER_UNKNOWN"}),
         "forged bootloader": (_bootloader(signers=STRANGERS), {"SIGNER_UNKNOWN"}),

@@ -37,6 +37,7 @@ from tests.property.model import (
     refused_packages,
 )
 
+NEWEST = max(VERSIONS)
 OPERATIONS = st.integers(0, 900)  # longer than any installation here
 
 
@@ -58,7 +59,7 @@ class DeviceMachine(RuleBasedStateMachine):
     def cut_power_in_an_installation(self, operation: int, tear: Tear) -> None:
         if self._enter_update_mode():
             self.device.flash.cut_power_at(operation, tear)
-            self._try_to_install(application(self._next_application_version()))
+            self._try_to_install(self._next_application())
             self.power_on_cold(1)
 
     @rule(operation=OPERATIONS, tear=st.sampled_from(Tear), version=st.sampled_from(VERSIONS))
@@ -100,13 +101,13 @@ class DeviceMachine(RuleBasedStateMachine):
 
     # --- what the host, and others, send ---
 
-    @rule(version=st.sampled_from(VERSIONS))
-    def install_application(self, version: int) -> None:
+    @rule(version=st.sampled_from(VERSIONS), security_version=st.sampled_from(VERSIONS))
+    def install_application(self, version: int, security_version: int) -> None:
         """Any version: taken, or refused by a rule about versions."""
         if self._enter_update_mode():
-            code = self._try_to_install(application(version))
+            code = self._try_to_install(application(version, security_version))
             assert code in (DeviceCode.OK, DeviceCode.VERSION_NOT_NEWER, DeviceCode.BELOW_FLOOR), code
-            assert code is not DeviceCode.OK or version >= self.floors.application
+            assert code is not DeviceCode.OK or security_version >= self.floors.application
 
     @rule(version=st.sampled_from(VERSIONS), right_copy=st.booleans(), confirms=st.booleans())
     def install_bootloader(self, version: int, right_copy: bool, confirms: bool) -> None:
@@ -129,7 +130,7 @@ class DeviceMachine(RuleBasedStateMachine):
     @rule(size_bytes=st.integers(0, 1400))
     def begin_an_upload_and_go_away(self, size_bytes: int) -> None:
         if self._enter_update_mode():
-            package = application(self._next_application_version())
+            package = self._next_application()
             self.device.bootloader.begin_upload(len(package))
             self.device.bootloader.write(0, package[:size_bytes])
 
@@ -168,10 +169,10 @@ class DeviceMachine(RuleBasedStateMachine):
         for _ in range(6):
             if self._runs_newest():
                 break
-            if isinstance(self.running, ApplicationRuns) and self.running.version.major == max(VERSIONS):
+            if isinstance(self.running, ApplicationRuns) and self.running.version.major == NEWEST:
                 self.running = self.device.application_confirms()
             elif self._enter_update_mode():
-                assert self._try_to_install(application(max(VERSIONS))) is DeviceCode.OK
+                assert self._try_to_install(application(NEWEST, NEWEST)) is DeviceCode.OK
         self.running = self.device.power_on()
         assert self._runs_newest()
         self.what_runs_was_authorised()
@@ -179,12 +180,13 @@ class DeviceMachine(RuleBasedStateMachine):
     # --- helpers ---
 
     def _runs_newest(self) -> bool:
-        newest = isinstance(self.running, ApplicationRuns) and self.running.version.major == max(VERSIONS)
+        newest = isinstance(self.running, ApplicationRuns) and self.running.version.major == NEWEST
         return newest and self._state().application_is_confirmed
 
-    def _next_application_version(self) -> int:
+    def _next_application(self) -> bytes:
         installed = self._state().installed
-        return min(max(VERSIONS), installed.image_version.major + 1 if installed is not None else 1)
+        version = min(NEWEST, installed.image_version.major + 1 if installed is not None else 1)
+        return application(version, version)
 
     def _enter_update_mode(self) -> bool:
         """Ask the application for it, if one runs."""
@@ -224,7 +226,7 @@ def test_many_long_rough_lives() -> None:
 
 
 def test_both_copies_and_every_version_are_authorised() -> None:
-    assert len(authorised_heads()) == len(VERSIONS) * (1 + len(Copy))
+    assert len(authorised_heads()) == len(VERSIONS) * (len(VERSIONS) + len(Copy))
 
 
 @pytest.mark.parametrize("rule_left_out", ["_floor", "_maximum", "_product"])
