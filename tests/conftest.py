@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # `make test` gives the same result twice: examples derive from the test itself. Random exploration is the campaign's.
@@ -13,3 +16,18 @@ settings.register_profile(
     "campaign", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("default")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the campaign counted: tests leave it as properties named "campaign"."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "campaign":
+                kind, count = value
+                counts[kind] += count
+    if counts:
+        terminalreporter.section("power-cut campaign")
+        for kind, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:10,}  {kind}")
+        terminalreporter.write_line(f"{sum(counts.values()):10,}  scenarios, no third state")
