@@ -12,10 +12,9 @@ from bootloader.reference.flash import program_and_compare
 from bootloader.reference.head import Head
 from bootloader.reference.install import Installation
 from bootloader.reference.journal import HalfWriter, Journal
-from bootloader.reference.journal_half import SLOT_SIZE_BYTES, HalfRead, half_header
+from bootloader.reference.journal_half import HalfRead, half_header
 from bootloader.reference.pre_bootloader import PreBootloader
 from bootloader.reference.records import Moved, Record, Seal
-from bootloader.reference.state import DeviceState
 from bootloader.reference.update_mode import UpdateSession
 from bootloader.reference.write_guard import WriteGuard
 
@@ -143,7 +142,7 @@ def _erased_half(journal: Journal, half_sequence: int) -> HalfWriter:
     region = journal._regions[1 - journal._active]
     for sector in region.sectors:
         journal._flash.erase(sector)
-    empty = HalfRead(half_sequence, (), DeviceState(), SLOT_SIZE_BYTES, is_sealed=False)
+    empty = HalfRead.empty(half_sequence)
     return HalfWriter(journal._flash, region.address, journal._half_size_bytes, empty, is_erased=True)
 
 
