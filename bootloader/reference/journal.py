@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from bootloader.reference.board import Board
 from bootloader.reference.codes import DeviceCode, Refused, require
-from bootloader.reference.flash import FlashDevice, Region, program_and_compare
+from bootloader.reference.flash import FlashDevice, Region, is_blank, program_and_compare
 from bootloader.reference.journal_half import (
-    MARK_COUNT,
+    MARKS_END_SIZE_BYTES,
     SLOT_SIZE_BYTES,
+    TRIAL_TAIL_SIZE_BYTES,
     HalfRead,
     framed_size_bytes,
     half_header,
@@ -19,7 +20,7 @@ from bootloader.reference.journal_half import (
     record_header,
 )
 from bootloader.reference.records import BootTrial, Event, Moved, Record, Seal, Taken, encode_record
-from bootloader.reference.state import DeviceState, apply, snapshot
+from bootloader.reference.state import apply, snapshot
 
 COMPACTION_DUE_BYTES = 6144
 EVENT_RESERVE_BYTES = 4096
@@ -74,8 +75,12 @@ class HalfWriter:
         self.append(Seal(), number, 0)
 
     def settle(self) -> None:
-        """Repeat the last record, sealed, unless it is known to be complete; raises Refused(STATE_FULL)."""
-        if self.read.frames and not self.read.is_sealed:
+        """Say again what was read last, so that it depends on nothing torn; raises Refused(STATE_FULL)."""
+        if self.read.is_settled or not self.read.frames:
+            return
+        if self.read.seal is not None:
+            self.append(Seal(), self.read.seal, 0)
+        else:
             last = self.read.frames[-1]
             self.append_sealed(last.record, last.number, 0)
 
@@ -86,15 +91,23 @@ class HalfWriter:
         header = record_header(record_type, record_format, number, (self.half_sequence, offset), payload)
         self._end += record_size_bytes(record)
         program_and_compare(self._flash, self._address + offset + SLOT_SIZE_BYTES, payload)
+        if isinstance(record, BootTrial):
+            zeros_address = self._address + self._end - MARKS_END_SIZE_BYTES
+            program_and_compare(self._flash, zeros_address, bytes(MARKS_END_SIZE_BYTES))
         program_and_compare(self._flash, self._address + offset, header)
 
     def _fence(self) -> None:
-        """Zero what a cut may have torn and what yet reads blank: only then is the end known."""
-        if self._fence_needed:
-            self._end += FENCE_SIZE_BYTES
-            fence_address = self._address + self._end - FENCE_SIZE_BYTES
-            program_and_compare(self._flash, fence_address, bytes(FENCE_SIZE_BYTES))
-            self._fence_needed = False
+        """Zero what a cut may have torn and what yet reads blank: only then is the end known, at later starts too."""
+        if not self._fence_needed:
+            return
+        unit, torn_slot = self._flash.write_unit_bytes, self.read.torn_slot
+        for offset in range(0, len(torn_slot), unit):
+            if is_blank(torn_slot[offset : offset + unit]):
+                program_and_compare(self._flash, self._address + self.read.end - len(torn_slot) + offset, bytes(unit))
+        fence_address = self._address + self._end
+        self._end += FENCE_SIZE_BYTES
+        program_and_compare(self._flash, fence_address, bytes(FENCE_SIZE_BYTES))
+        self._fence_needed = False
 
 
 class Journal:
@@ -192,7 +205,7 @@ class Journal:
         for sector in region.sectors:
             if sector.address < region.address + self._half_size_bytes:
                 self._flash.erase(sector)
-        empty = HalfRead(half_sequence, (), DeviceState(), SLOT_SIZE_BYTES, is_sealed=False)
+        empty = HalfRead.empty(half_sequence)
         half = HalfWriter(self._flash, region.address, self._half_size_bytes, empty, is_erased=True)
         for number, record in enumerate(records, start=1):
             half.append(record, number, 0)
@@ -202,7 +215,6 @@ class Journal:
 
 
 def record_size_bytes(record: Record) -> int:
-    """What a record takes in a half, with its marks."""
+    """What a record takes in a half, with what follows a BOOT_TRIAL."""
     _, _, payload = encode_record(record)
-    marks_bytes = MARK_COUNT * SLOT_SIZE_BYTES if isinstance(record, BootTrial) else 0
-    return framed_size_bytes(len(payload)) + marks_bytes
+    return framed_size_bytes(len(payload)) + (TRIAL_TAIL_SIZE_BYTES if isinstance(record, BootTrial) else 0)

@@ -29,6 +29,9 @@ SLOT_SIZE_BYTES = 16
 PAYLOAD_SIZE_BYTES_MAX = 2560
 CHECK_SIZE_BYTES = 8
 MARK_COUNT = TRIAL_ATTEMPTS_MAX
+MARK_SIZE_BYTES = 8
+MARKS_END_SIZE_BYTES = 24  # zeros behind the marks of a BOOT_TRIAL
+TRIAL_TAIL_SIZE_BYTES = MARK_COUNT * MARK_SIZE_BYTES + MARKS_END_SIZE_BYTES
 
 _CONTEXT = context("SR-journal-v1")
 _HALF_MAGIC = b"SRJ1"
@@ -40,21 +43,21 @@ _CHECKED_BEFORE = 8  # bytes of a record's header that its check covers
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A valid record where it stands. `marks` tells for each mark behind a BOOT_TRIAL whether it is used."""
+    """A valid record where it stands. `marks_used` counts those behind a BOOT_TRIAL up to the last one used."""
 
     offset: int
     record_type: int
     record_format: int
     number: int
     payload: bytes
-    marks: tuple[bool, ...] = ()
+    marks_used: int = 0
 
     @property
     def record(self) -> Record:
         """What the record says; for a BOOT_TRIAL, with the attempts counted by its marks."""
         record = decode_record(self.record_type, self.record_format, self.payload)
         if isinstance(record, BootTrial):
-            return BootTrial(record.copy, record.attempts + sum(self.marks), record.head_hash)
+            return BootTrial(record.copy, record.attempts + self.marks_used, record.head_hash)
         return record
 
     @property
@@ -63,8 +66,8 @@ class Frame:
 
     @property
     def end(self) -> int:
-        """The first offset behind the record and its marks."""
-        return self.payload_end + (MARK_COUNT * SLOT_SIZE_BYTES if self.is_boot_trial else 0)
+        """The first offset behind the record, with what follows a BOOT_TRIAL."""
+        return self.payload_end + (TRIAL_TAIL_SIZE_BYTES if self.is_boot_trial else 0)
 
     @property
     def is_seal(self) -> bool:
@@ -75,18 +78,30 @@ class Frame:
         return self.record_type == RecordType.BOOT_TRIAL and self.record_format == RECORD_FORMAT
 
     def mark_offset(self, index: int) -> int:
-        return self.payload_end + SLOT_SIZE_BYTES * index
+        return self.payload_end + MARK_SIZE_BYTES * index
 
 
 @dataclass(frozen=True, slots=True)
 class HalfRead:
-    """A readable half, as it read once. `frames` are the records that remain, SEALs left out; `state` what they say."""
+    """A readable half, as it read once.
+
+    `frames` are the records that remain, SEALs left out; `state` is what they say. `end` is where the next record goes,
+    `torn_slot` the slot before the end if it is behind the last valid record. `seal` is the number of the SEAL that is
+    the last valid record, None if another one is. `is_settled`: it is a SEAL, and all behind it reads blank.
+    """
 
     half_sequence: int
     frames: tuple[Frame, ...]
     state: DeviceState
     end: int
-    is_sealed: bool
+    torn_slot: bytes
+    seal: int | None
+    is_settled: bool
+
+    @classmethod
+    def empty(cls, half_sequence: int) -> HalfRead:
+        """What a half that has just been erased will read as, once it has its header."""
+        return cls(half_sequence, (), DeviceState(), SLOT_SIZE_BYTES, b"", None, is_settled=False)
 
     @property
     def last_number(self) -> int:
@@ -126,11 +141,14 @@ def read_half(data: bytes) -> HalfRead | None:
 
     programmed_end = _programmed_end(data)
     frames = list(_frames(data, half_sequence, programmed_end))
-    end = max(programmed_end, frames[-1].end if frames else SLOT_SIZE_BYTES)
-    is_sealed = bool(frames) and frames[-1].is_seal and frames[-1].end == end
+    valid_end = frames[-1].end if frames else SLOT_SIZE_BYTES
+    end = max(programmed_end, valid_end)
+    seal = frames[-1].number if frames and frames[-1].is_seal else None
+    is_settled = seal is not None and valid_end == end
     remaining = _remaining(frames)
     state = state_of(frame.record for frame in remaining)
-    return HalfRead(half_sequence, tuple(remaining), state, end, is_sealed)
+    torn_slot = data[max(valid_end, end - SLOT_SIZE_BYTES) : end]
+    return HalfRead(half_sequence, tuple(remaining), state, end, torn_slot, seal, is_settled)
 
 
 def active_half(halves: tuple[HalfRead | None, HalfRead | None]) -> int | None:
@@ -160,17 +178,16 @@ def _takes_over(low: HalfRead | None, high: HalfRead | None) -> bool:
 
 
 def _remaining(frames: list[Frame]) -> list[Frame]:
-    """The records that count: each removes the one before it if its number is not greater.
-
-    Such a one was torn, read otherwise at an earlier start, and was decided against, or repeated, by the one behind it.
+    """The records that count. What is removed was torn, and a start that did not see it decided against it, or it has
+    been repeated: either way by the number of what stands behind it.
     """
     remaining: list[Frame] = []
     for frame in frames:
-        if frame.is_seal:
-            continue
-        if remaining and frame.number <= remaining[-1].number:
+        next_number = frame.number + 1 if frame.is_seal else frame.number
+        if remaining and next_number <= remaining[-1].number:
             remaining.pop()
-        remaining.append(frame)
+        if not frame.is_seal:
+            remaining.append(frame)
     return remaining
 
 
@@ -198,12 +215,17 @@ def _frame_at(data: bytes, half_sequence: int, offset: int) -> Frame | None:
     frame = Frame(offset, record_type, record_format, number, payload)
     if not frame.is_boot_trial:
         return frame
-    return Frame(offset, record_type, record_format, number, payload, _marks(data, frame))
+    return Frame(offset, record_type, record_format, number, payload, _marks_used(data, frame))
 
 
-def _marks(data: bytes, trial: Frame) -> tuple[bool, ...]:
-    offsets = [trial.mark_offset(index) for index in range(MARK_COUNT)]
-    return tuple(not is_blank(data[offset : offset + SLOT_SIZE_BYTES]) for offset in offsets)
+def _marks_used(data: bytes, trial: Frame) -> int:
+    """The number of the last mark that does not read blank; one before it may be torn and read as it likes."""
+    used = 0
+    for index in range(MARK_COUNT):
+        offset = trial.mark_offset(index)
+        if not is_blank(data[offset : offset + MARK_SIZE_BYTES]):
+            used = index + 1
+    return used
 
 
 def _record_check(fields: bytes, half: tuple[int, int], payload: bytes) -> bytes:

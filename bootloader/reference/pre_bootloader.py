@@ -12,14 +12,14 @@ from bootloader.reference.codes import Refused
 from bootloader.reference.copies import read_built_in_keys, read_head, verify_copy
 from bootloader.reference.crypto import sha256
 from bootloader.reference.flash import FlashDevice
-from bootloader.reference.journal_half import Frame, half_regions, read_journal
+from bootloader.reference.journal_half import MARK_COUNT, Frame, half_regions, read_journal
 from bootloader.reference.records import TRIAL_ATTEMPTS_MAX, BootTrial
 from bootloader.reference.write_guard import WriteGuard
 
 
 @dataclass(frozen=True, slots=True)
 class BootRecords:
-    """What the journal says about the copies. `mark_address` is the trial's first mark that reads blank, if any."""
+    """What the journal says about the copies. `mark_address` is where the trial's next attempt is counted."""
 
     trial: BootTrial | None = None
     confirmed: Copy | None = None
@@ -81,11 +81,10 @@ def read_boot_records(flash: FlashDevice, board: Board) -> BootRecords:
     if state.boot_trial is None:
         return BootRecords(confirmed=confirmed)
     frame = [frame for frame in half.frames if frame.record == state.boot_trial][-1]
-    return BootRecords(state.boot_trial, confirmed, _first_blank_mark(frame, regions[active].address))
+    return BootRecords(state.boot_trial, confirmed, _next_mark(frame, regions[active].address))
 
 
-def _first_blank_mark(trial: Frame, half_address: int) -> int | None:
-    for index, is_used in enumerate(trial.marks):
-        if not is_used:
-            return half_address + trial.mark_offset(index)
-    return None
+def _next_mark(trial: Frame, half_address: int) -> int | None:
+    if trial.marks_used == MARK_COUNT:
+        return None
+    return half_address + trial.mark_offset(trial.marks_used)

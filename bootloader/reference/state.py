@@ -108,12 +108,12 @@ def apply(state: DeviceState, record: Record) -> DeviceState:  # noqa: C901, PLR
 def snapshot(state: DeviceState) -> list[Record]:
     """The records that make this state again, in the order of the specification.
 
-    BOOT_CONFIRMED comes before what it would remove. FLOORS of zero say nothing and are left out.
+    What would remove another comes before it. FLOORS of zero say nothing and are left out.
     """
     floors = state.floors if state.floors != Floors() else None
     records: list[Record | None] = [state.device, state.keys, state.group_key, state.trust_bundle]
     records += [floors, state.boot_confirmed, *state.installs_started, state.boot_trial]
-    records += [state.installed, state.app_trial, state.app_confirmed, *state.events, *state.unknown]
+    records += [state.installed, state.app_confirmed, state.app_trial, *state.events, *state.unknown]
     return [record for record in records if record is not None]
 
 

@@ -65,7 +65,7 @@ def test_records_that_remain(entry: Entry) -> None:
 def test_end_and_settling(entry: Entry) -> None:
     half, expected = active(entry), entry["expected"]
     assert half.end == expected["end"]
-    assert half.is_sealed is expected["is_settled"]
+    assert half.is_settled is expected["is_settled"]
 
 
 def payload(record: KnownRecord) -> str:

@@ -125,19 +125,17 @@ class JournalRig:
         self.journal.compact()
 
     def count_boot_attempt(self) -> None:
-        """What the pre-bootloader does before the bootloader's start."""
+        """What the pre-bootloader does before the bootloader's start. It settles nothing: a torn trial may vanish."""
         boot = read_boot_records(self.flash, self.board)
         if boot.trial is None or boot.mark_address is None:
             return
-        counted = tuple(
-            replace(state, boot_trial=replace(state.boot_trial, attempts=boot.trial.attempts + 1))
-            for state in self.allowed
-            if state.boot_trial == boot.trial
-        )
+        tried = [state for state in self.allowed if state.boot_trial == boot.trial]
+        others = tuple(state for state in self.allowed if not is_same_trial(state.boot_trial, boot.trial))
+        counted_trial = replace(boot.trial, attempts=boot.trial.attempts + 1)
+        counted = tuple(replace(state, boot_trial=counted_trial) for state in tried)
         self.allowed = (*self.allowed, *counted)
         self.flash.program(boot.mark_address, bytes(self.board.write_unit_bytes))
-        if counted:
-            self.allowed = counted
+        self.allowed = (*others, *counted)
 
     def peek(self) -> DeviceState:
         """What one reading says, without settling: the pre-bootloader's view."""
@@ -156,6 +154,11 @@ class JournalRig:
     def load(self, saved: tuple[FlashSnapshot, tuple[DeviceState, ...]]) -> None:
         flash, self.allowed = saved
         self.flash.restore(flash)
+
+
+def is_same_trial(one: BootTrial | None, other: BootTrial) -> bool:
+    """The same but for its attempts."""
+    return one is not None and replace(one, attempts=other.attempts) == other
 
 
 def random_record(chance: random.Random, state: DeviceState) -> Record:

@@ -156,6 +156,16 @@ def numbers() -> Iterator[JournalCase]:
     writer.append("SEAL")
     writer.append("FLOORS", floors(2, 2, 2), number=1)
     yield read("removed-across-a-seal", "a SEAL between two records is passed over", writer)
+    for name, words, number in (
+        ("smaller", "a SEAL with a smaller number removes the record before it, and no other", 2),
+        ("same", "a SEAL with the same number removes nothing", 3),
+        ("greater", "a SEAL with a greater number removes nothing", 4),
+    ):
+        writer = started_half()
+        writer.append("INSTALL_STARTED", install_started(1, "number 2"), number=2)
+        writer.append("INSTALL_STARTED", install_started(2, "number 3"), number=3)
+        writer.append("SEAL", number=number)
+        yield read(f"seal-number-{name}", words, writer)
     writer = started_half()
     writer.append("SEAL")
     writer.append_raw(ERASED_SLOT + b"\x00\x00\x00\x00" + ERASED * 12)
@@ -252,8 +262,11 @@ def marks() -> Iterator[JournalCase]:
     writer = started_half()
     writer.append("BOOT_TRIAL", boot_trial(0, 0, "trial"))
     writer.append("EVENT", event(0, 1, 1))
-    writer.append_raw(USED_MARK)
+    writer.append_raw(USED_MARK * 2)
     yield read("boot-trial-no-fourth-mark", "what stands behind the three marks counts no attempt", writer)
+    writer = started_half()
+    writer.append("BOOT_TRIAL", boot_trial(1, 0, "trial"), used_marks=2, blank_marks=1)
+    yield read("boot-trial-torn-mark", "a mark that reads blank before one that is used counts", writer)
 
 
 def cases() -> Iterator[JournalCase]:

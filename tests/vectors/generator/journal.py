@@ -13,7 +13,9 @@ from tests.vectors.generator.primitives import context, sha256, u16, u32
 SLOT_SIZE_BYTES = 16
 MARK_COUNT = 3
 ERASED = b"\xff"
-USED_MARK = bytes(4) + ERASED * 12
+MARK_SIZE_BYTES = 8
+USED_MARK = bytes(4) + ERASED * 4
+BEHIND_MARKS = bytes(24)
 
 RECORD_TYPES = {
     "DEVICE": 1,
@@ -53,9 +55,9 @@ class Record:
 
     @property
     def end(self) -> int:
-        """The offset behind it, and behind the marks of a BOOT_TRIAL."""
-        marks = MARK_COUNT * SLOT_SIZE_BYTES if self.name == "BOOT_TRIAL" else 0
-        return self.offset + SLOT_SIZE_BYTES + len(padded(self.payload)) + marks
+        """The offset behind it, and behind the marks of a BOOT_TRIAL and their zeros."""
+        tail = MARK_COUNT * MARK_SIZE_BYTES + len(BEHIND_MARKS) if self.name == "BOOT_TRIAL" else 0
+        return self.offset + SLOT_SIZE_BYTES + len(padded(self.payload)) + tail
 
 
 def half_header(half_sequence: int, magic: bytes = b"SRJ1") -> bytes:
@@ -91,14 +93,21 @@ class HalfWriter:
         """Where the next bytes go."""
         return len(self.content)
 
-    def append(self, name: str, payload: bytes = b"", number: int | None = None, used_marks: int = 0) -> None:
-        """A valid record of a known type. `number`: one more than the last, unless given; a SEAL repeats the last."""
+    def append(
+        self, name: str, payload: bytes = b"", number: int | None = None, used_marks: int = 0, blank_marks: int = 0
+    ) -> None:
+        """A valid record of a known type. `number`: one more than the last, unless given; a SEAL repeats the last.
+
+        `used_marks` is the number of the last mark in use; the first `blank_marks` of them read blank all the same.
+        """
         last = self.records[-1].number if self.records else 0
         if number is None:
             number = last if name == "SEAL" else last + 1
         self._put(Record(self.offset, RECORD_TYPES[name], 1, number, payload, True, used_marks))
         if name == "BOOT_TRIAL":
-            self.content += USED_MARK * used_marks + ERASED * SLOT_SIZE_BYTES * (MARK_COUNT - used_marks)
+            blank = ERASED * MARK_SIZE_BYTES
+            used = USED_MARK * (used_marks - blank_marks)
+            self.content += blank * blank_marks + used + blank * (MARK_COUNT - used_marks) + BEHIND_MARKS
 
     def append_unknown(self, kind: int, payload: bytes, record_format: int = 1) -> None:
         """A valid record that a reader keeps and does not apply."""
@@ -132,10 +141,15 @@ class HalfWriter:
 
 
 def remaining(records: Iterable[Record]) -> list[Record]:
-    """The records that count: each removes the one before it if its number is not greater; SEALs are passed over."""
+    """The records that count: each removes the one before it if its number is not greater.
+
+    A SEAL removes the one before it if the SEAL's number is smaller, and is passed over.
+    """
     kept: list[Record] = []
     for record in records:
         if record.name == "SEAL":
+            if kept and record.number < kept[-1].number:
+                kept.pop()
             continue
         if kept and record.number <= kept[-1].number:
             kept.pop()
