@@ -20,6 +20,7 @@ class Outcome(Enum):
 
     OLD = "runs the old image"
     NEW = "runs the new image"
+    SAME = "runs its only image"
     WAITS = "waits for the package"
 
 
@@ -51,6 +52,8 @@ def _judge(scenario: Scenario, witness: Witness, running: Running) -> Outcome:
         return Outcome.NEW if running.copy is goal.bootloader_copy else Outcome.OLD
     allowed_versions = (1, goal.application)
     demand(running.version.major in allowed_versions, f"application {running.version} runs")
+    if goal.application_package is None:
+        return Outcome.SAME
     return Outcome.NEW if running.version.major == goal.application else Outcome.OLD
 
 

@@ -222,7 +222,7 @@ def test_a_rough_life() -> None:
 @pytest.mark.campaign
 def test_many_long_rough_lives() -> None:
     """More of the same."""
-    run_state_machine_as_test(DeviceMachine, settings=settings(max_examples=1500, stateful_step_count=40))
+    run_state_machine_as_test(DeviceMachine, settings=settings(max_examples=400, stateful_step_count=40))
 
 
 def test_both_copies_and_every_version_are_authorised() -> None:
