@@ -15,5 +15,5 @@ def measure_power_cuts() -> list[Figure]:
     run_sample(_SAMPLE_SECONDS / 10)
     return [
         Figure("power cuts, recovered from and examined, one process", run_sample(_SAMPLE_SECONDS), "scenarios/s"),
-        Figure("power cuts in the full campaign (second cuts come on top)", count, "scenarios"),
+        Figure("power cuts in the full campaign, second cuts included", count, "scenarios"),
     ]
