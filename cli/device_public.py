@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,8 +32,7 @@ class _PublicFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     simulation_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PublicDevice:
+class PublicDevice(msgspec.Struct, frozen=True):
     """What anyone may know of a device. `uid` as the microcontroller has it, unpadded; `lot` 16 bytes."""
 
     uid: bytes

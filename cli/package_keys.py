@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from cli.context import SigningKeys, content_key_ledger, require_may_sign
 from pki.errors import InputRefused, PolicyViolation
@@ -50,8 +51,7 @@ class PermittedKey:
         return self.at_hand().sign(digest, scheme)
 
 
-@dataclass(frozen=True, slots=True)
-class PackageKeys:
+class PackageKeys(msgspec.Struct, frozen=True):
     """Chooses among a product's keys, for one command."""
 
     repository: AuthorityRepository

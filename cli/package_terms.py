@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from cli.context import board_of
 from cli.output import say
@@ -53,8 +54,7 @@ class CopyChoice(StrEnum):
     B = "B"
 
 
-@dataclass(frozen=True, slots=True)
-class PackageOptions:
+class PackageOptions(msgspec.Struct, frozen=True):
     """What the command line asked for, unchecked."""
 
     product: str
@@ -72,8 +72,7 @@ class PackageOptions:
     load_address: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """Whom a package is for and encrypted for; `uid` is padded to 16 bytes, zero for every device."""
 
     target: Target

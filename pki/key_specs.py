@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
+
+import msgspec
 
 from pki.errors import ConfigurationError
 from pki.roles import Role
@@ -30,8 +31,7 @@ class KeyUsage(Enum):
     DECRYPT = "decrypt"
 
 
-@dataclass(frozen=True, slots=True)
-class KeySpec:
+class KeySpec(msgspec.Struct, frozen=True):
     """What generation must ask for and what the audit demands.
 
     `max_validity_days` bounds the time in which the private key may be used (the originator-usage period of SP 800-57
@@ -98,8 +98,7 @@ KEY_SPECS: Mapping[Role, KeySpec] = MappingProxyType(
 """One spec per role."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelParts:
+class LabelParts(msgspec.Struct, frozen=True):
     """A label taken apart. `product` is None for a key that serves every product; `sequence` counts from 1."""
 
     role: Role

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
+
+import msgspec
 
 from pki.errors import PolicyViolation
 
@@ -37,8 +38,7 @@ ALLOWED_TRANSITIONS: Mapping[KeyState, frozenset[KeyState]] = MappingProxyType(
 """From each state, the states that may follow (sections 7.1 to 7.6, figure 3). Destroyed is final."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyDecision:
+class KeyDecision(msgspec.Struct, frozen=True):
     """The answer to "may this key …?", with the rule that decided and a reason for people."""
 
     allowed: bool

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+
+import msgspec
 
 
 class Role(StrEnum):
@@ -25,8 +26,7 @@ class Role(StrEnum):
     PACKAGE_WRAP = "package-wrap"
 
 
-@dataclass(frozen=True, slots=True)
-class RoleFacts:
+class RoleFacts(msgspec.Struct, frozen=True):
     """What a role means. `device_role_number` is its number in trust bundles; None where a device never sees it."""
 
     role: Role

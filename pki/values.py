@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 # SubjectPublicKeyInfo of an uncompressed P-256 point: this prefix, then 04, X and Y (RFC 5480, sections 2.1.1 and 2.2).
 _P256_SPKI_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _POINT_SIZE_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(msgspec.Struct, frozen=True):
     """A SHA-256 digest, 32 bytes. Typed, so that nothing is hashed twice by mistake."""
 
     value: bytes
@@ -37,8 +37,7 @@ class Scheme(Enum):
     """ECDSA over P-256 on a SHA-256 digest made by the host; the signature is r and s, big-endian, 32 bytes each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """A raw ECDSA P-256 signature: r and s, big-endian, 32 bytes each."""
 
     value: bytes
@@ -48,8 +47,7 @@ class Signature:
             raise ValueError(f"a raw P-256 signature has 64 bytes, not {len(self.value)}")
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(msgspec.Struct, frozen=True):
     """A P-256 public key as its affine point: X and Y, big-endian, 32 bytes each (SEC 1, 2.3.3, without the 04)."""
 
     point: bytes

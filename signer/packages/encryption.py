@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from pki.errors import InputRefused
 from pki.values import Digest, PublicKey
@@ -54,8 +55,7 @@ class ContentKeyVault(Protocol):
         """Store the key durably under its commitment, before the package exists."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackagingMeans:
+class PackagingMeans(msgspec.Struct, frozen=True):
     """What packaging needs from outside: randomness, ephemeral keys, the ledger, and for grants the vault."""
 
     random: RandomSource
@@ -64,12 +64,14 @@ class PackagingMeans:
     content_key_vault: ContentKeyVault | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContentKey:
+class ContentKey(msgspec.Struct, frozen=True):
     """A content key that was entered in the ledger, and what the head says about it. The key shows in no repr."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     wrapped: WrappedContentKey
+
+    def __repr__(self) -> str:
+        return f"ContentKey(secret=…, wrapped={self.wrapped!r})"
 
 
 def new_salt(random: RandomSource) -> bytes:

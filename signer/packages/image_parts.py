@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from signer.packages.layout import IMAGE_SIZE_BYTES_MAX
 
@@ -10,8 +10,7 @@ GAP_SIZE_BYTES_MAX = 65_536
 """How much fill is tolerated unless the caller says otherwise: more is usually a segment linked to a wrong address."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePart:
+class ImagePart(msgspec.Struct, frozen=True):
     """Consecutive bytes of an image: from memory, or `size_bytes` of the file from `file_offset` on."""
 
     address: int
@@ -25,8 +24,7 @@ class ImagePart:
         return self.address + self.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
+class ImageLimits(msgspec.Struct, frozen=True):
     """What the board allows: address of the image's first byte, its largest size, and how much fill is tolerated."""
 
     load_address: int

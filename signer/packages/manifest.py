@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from pki.errors import FormatError, InputRefused
 from pki.values import Digest
@@ -41,8 +42,7 @@ _SIGNING_CONTEXTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WrappedContentKey:
+class WrappedContentKey(msgspec.Struct, frozen=True):
     """What a head says about the content key (docs/spec/package.md, section 6); all zero for plaintext.
 
     `cek_commitment` 32 bytes, `ephemeral_public_key` a point of 64, `wrapped_cek` 32, `recipient_key_id` 8. In grant
@@ -65,8 +65,7 @@ class WrappedContentKey:
             raise InputRefused("a wrapped content key stands where none belongs")
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """Everything a signature covers. Sizes in bytes; digests, links and salt 32 bytes each. Raises InputRefused."""
 
     terms: PackageTerms

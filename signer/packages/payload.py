@@ -11,9 +11,10 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Thread
 from typing import Protocol
+
+import msgspec
 
 from signer.new_file import NewFile
 from signer.packages.layout import (
@@ -47,8 +48,7 @@ class ImageSource(Protocol):
         """Fill `view` with the image from `offset` on; raises InputRefused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """What the head says about the payload written: 32 bytes each."""
 
     image_digest: bytes

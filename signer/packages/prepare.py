@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pki.errors import InputRefused
 from pki.values import Digest
@@ -24,8 +25,7 @@ _SBOM_CONTEXT = context("SR-sbom-v1")
 _READ_SIZE_BYTES = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class PackageWritten:
+class PackageWritten(msgspec.Struct, frozen=True):
     """A package file: what it says, the digest its signers sign, and its size. `complete`: every signature is there."""
 
     path: Path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from pki.errors import InputRefused
 from pki.values import PublicKey
@@ -46,8 +47,7 @@ class RecipientMode(IntEnum):
 _WRAPPED_IN_HEAD = frozenset({RecipientMode.DEVICE, RecipientMode.GROUP})
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ImageVersion:
+class ImageVersion(msgspec.Struct, frozen=True, order=True):
     """A version as MCUboot has it: u8, u8, u16, u32, compared in that order. Raises InputRefused when out of range."""
 
     major: int
@@ -85,8 +85,7 @@ class ImageVersion:
         return f"{text}+{self.build}" if self.build else text
 
 
-@dataclass(frozen=True, slots=True)
-class PackageTerms:
+class PackageTerms(msgspec.Struct, frozen=True):
     """The terms of a package, checked when made (docs/spec/package.md, section 1); raises InputRefused.
 
     `product_id` is a UUID as 16 bytes in the order of RFC 9562. `target_uid` is padded to 16 bytes (`padded_uid`), zero
@@ -138,8 +137,7 @@ class PackageTerms:
             raise InputRefused("a package that needs a grant takes its content key from the grant, and no other does")
 
 
-@dataclass(frozen=True, slots=True)
-class PackageRequest:
+class PackageRequest(msgspec.Struct, frozen=True):
     """Terms, and the keys they need: whom to encrypt for (modes DEVICE and GROUP) and who will sign.
 
     Bootloader packages have two signers, others one, in any order. Raises InputRefused.

@@ -7,9 +7,10 @@ file without it. It does two things and no more: it decides whether a key may si
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from pki.errors import PolicyViolation
 from pki.key_specs import KEY_SPECS, KeyUsage
@@ -32,8 +33,7 @@ _BY_CKA_ID = _NEWEST_STATE.format(column="k.cka_id")
 _BY_LABEL = _NEWEST_STATE.format(column="k.label")
 
 
-@dataclass(frozen=True, slots=True)
-class SigningPermit:
+class SigningPermit(msgspec.Struct, frozen=True):
     """The key that may sign, as the store knows it: which token it is on and which public key it has."""
 
     cka_id: bytes
@@ -52,8 +52,7 @@ class SigningPermit:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _GateRecord:
+class _GateRecord(msgspec.Struct, frozen=True):
     permit: SigningPermit | None
     label: str
     role: Role

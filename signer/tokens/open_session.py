@@ -37,3 +37,6 @@ class OpenSession(Protocol):
 
     def locate_secret_key(self, ref: KeyRef) -> tuple[pkcs11.SecretKey, str, bytes]:
         """The key, label and CKA_ID of exactly one secret key."""
+
+    def close(self) -> None:
+        """Log out and close."""

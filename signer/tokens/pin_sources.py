@@ -10,9 +10,10 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from signer.tokens.errors import PinSourceError
 
@@ -88,8 +89,7 @@ class PromptedPin:
         return _checked(bytearray(self._ask(self._prompt).encode("utf-8")), self.description)
 
 
-@dataclass(frozen=True, slots=True)
-class PinFile:
+class PinFile(msgspec.Struct, frozen=True):
     """A file with the PIN and at most one line end, owned by the user, closed to everybody else (mode 0600 or 0400)."""
 
     path: Path
@@ -128,8 +128,7 @@ class PinFile:
             raise PinSourceError(f"{self.description}: others can read or write it; run chmod 600 on it")
 
 
-@dataclass(frozen=True, slots=True)
-class PinCommand:
+class PinCommand(msgspec.Struct, frozen=True):
     """A program that prints the PIN and at most one line end. It is run without a shell, within a time limit."""
 
     arguments: tuple[str, ...]
@@ -209,8 +208,7 @@ class PinCommand:
         return PinSourceError(f"{self.description}: no answer in {self.time_limit_seconds:g} seconds")
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectedPath:
+class ProtectedPath(msgspec.Struct, frozen=True):
     """The token takes the PIN on its own keypad or reader (CKF_PROTECTED_AUTHENTICATION_PATH)."""
 
     @property

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from types import MappingProxyType
+
+import msgspec
 
 from pki.errors import ConfigurationError
 
@@ -53,8 +54,7 @@ _REFUSED: Mapping[str, str] = MappingProxyType(
 OBJECT_TYPES = ("public", "private", "cert", "secret-key", "data")
 
 
-@dataclass(frozen=True, slots=True)
-class Pkcs11Uri:
+class Pkcs11Uri(msgspec.Struct, frozen=True):
     """The attributes of a PKCS#11 URI; None is "not given". `id` is bytes, everything else text."""
 
     token: str | None = None
@@ -86,7 +86,7 @@ class Pkcs11Uri:
         return format_pkcs11_uri(self)
 
 
-_FIELD_NAMES = tuple(field.name for field in fields(Pkcs11Uri))
+_FIELD_NAMES = Pkcs11Uri.__struct_fields__
 """In canonical order."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from pki.errors import ConfigurationError
 from signer.tokens.pkcs11_uri import Pkcs11Uri
@@ -11,16 +11,14 @@ MAX_LABEL_BYTES = 255
 MAX_CKA_ID_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleConfig:
+class ModuleConfig(msgspec.Struct, frozen=True):
     """Which PKCS#11 module to load, and the parameter string that it wants at C_Initialize (None: it wants none)."""
 
     path: str
     init_arguments: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRef:
+class KeyRef(msgspec.Struct, frozen=True):
     """Names one key on a token by label, by CKA_ID, or by both, which is best: they must then agree."""
 
     label: str | None = None
@@ -48,8 +46,7 @@ class KeyRef:
         return " ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenInfo:
+class TokenInfo(msgspec.Struct, frozen=True):
     """What a token says about itself (CK_TOKEN_INFO, PKCS#11 v2.40 base, section 3.2), as far as people need it.
 
     `slot_id` is for show only: it changes when tokens are added. `user_pin_count_low` says that a wrong PIN was entered

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from msgspec.structs import replace
 from pkcs11.constants import Attribute
 
 from pki.key_audit import ObjectClass

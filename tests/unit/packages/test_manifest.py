@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pki.errors import FormatError, InputRefused
 from signer.packages.manifest import Manifest, WrappedContentKey, decode_manifest, encode_manifest, tbs_digest
