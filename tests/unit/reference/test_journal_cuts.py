@@ -14,10 +14,10 @@ import pytest
 
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.journal import COMPACTION_DUE_BYTES
-from bootloader.reference.records import Event, EventKind, Floors, Record
+from bootloader.reference.records import Event, EventKind, Floors, InstallRegion, InstallStarted, Record
 from bootloader.reference.state import apply
 from bootloader.simulation.sim_flash import PowerCut, Tear
-from tests.unit.reference.journal_rig import BOARD, SAMPLES, JournalRig, random_record
+from tests.unit.reference.journal_rig import BOARD, SAMPLES, JournalRig, hash_of, random_record
 
 FIRST = (SAMPLES["DEVICE"], SAMPLES["BOOT_CONFIRMED"], SAMPLES["INSTALLED"], SAMPLES["BOOT_TRIAL"])
 APPENDED = sorted(SAMPLES.keys() - {"TRUST_BUNDLE"})
@@ -31,6 +31,16 @@ def count_operations(rig: JournalRig, action: Callable[[], object]) -> int:
     count = rig.flash.operation_count - begin
     rig.load(saved)
     return count
+
+
+def start_and_append(rig: JournalRig, record: Record) -> None:
+    rig.start()
+    rig.append(record)
+
+
+def start_and_compact(rig: JournalRig) -> None:
+    rig.start()
+    rig.compact()
 
 
 def cut_during(rig: JournalRig, operation: int, tear: Tear, action: Callable[[], object]) -> bool:
@@ -66,7 +76,7 @@ def test_append_torn_at_every_unit(name: str) -> None:
     rig.start()
     saved = rig.save()
     outcomes = set()
-    for operation in range(count_operations(rig, lambda: (rig.start(), rig.append(record)))):
+    for operation in range(count_operations(rig, partial(start_and_append, rig, record))):
         for seed, tear in enumerate(Tear):
             rig.load(saved)
             rig.flash.seed(seed)
@@ -86,7 +96,7 @@ def test_append_torn_then_settling_torn_at_every_unit(name: str) -> None:
     record = SAMPLES[name]
     rig.start()
     saved = rig.save()
-    operations = count_operations(rig, lambda: (rig.start(), rig.append(record)))
+    operations = count_operations(rig, partial(start_and_append, rig, record))
     second_cuts = 0
     for operation in range(operations):
         for tear in (Tear.NO_BITS, Tear.NEARLY_NOTHING, Tear.UNSTABLE, Tear.NEARLY_ALL, Tear.ALL_BITS):
@@ -136,7 +146,7 @@ def cut_compaction_twice(active_half: int, *, every: int, second_cuts: int) -> N
     rig = nearly_full_rig(active_half=active_half)
     state, sequence = rig.journal.state, rig.journal.half_sequence
     saved = rig.save()
-    operations = count_operations(rig, lambda: (rig.start(), rig.compact()))
+    operations = count_operations(rig, partial(start_and_compact, rig))
     handed_over = runs = 0
     for operation in sorted({*range(0, operations, every), *range(operations - 24, operations)}):
         for tear in Tear:
@@ -224,7 +234,7 @@ def test_cuts_in_a_row_use_up_little() -> None:
 def test_a_record_that_came_and_went_stays_away() -> None:
     """The hole that record numbers close: torn, read as absent, then alive again in front of newer records."""
     came_back = 0
-    started = SAMPLES["INSTALL_STARTED application"]
+    started = InstallStarted(InstallRegion.APPLICATION, hash_of("head 1"))
     fence_units, payload_units, header_units = 8, 9, 4
     last_unit = fence_units + payload_units + header_units - 1
     for seed in range(400):
