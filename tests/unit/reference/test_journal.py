@@ -268,7 +268,7 @@ def test_a_large_record_is_never_appended() -> None:
 
 
 def test_a_state_too_large_is_not_compacted_and_nothing_is_erased() -> None:
-    records = [Unknown(20 + number, 1, bytes(256)) for number in range(36)]
+    records = [Unknown(20 + number, 1, bytes(256)) for number in range(38)]
     rig = JournalRig(*records)
     assert rig.journal.is_compaction_due
     rig.flash.log = []
