@@ -182,15 +182,18 @@ def second_cuts(name: str, first: int, last: int) -> Iterator[Outcome]:
         operations = tuple(single_operations(flash.log, flash.write_unit_bytes))
         flash.log = None
         numbers = second_cut_sample(f"{name} {cut.number}", len(operations))
-        second_kinds = {number: VARIANTS[at % len(VARIANTS)] for at, number in enumerate(numbers)}
-        variants = partial(_variant_of, second_kinds)
+        second_kinds: dict[int, list[Variant]] = {}
+        for at, number in enumerate(numbers):
+            second_kinds.setdefault(number, []).append(VARIANTS[at % len(VARIANTS)])
+        variants = partial(_variants_at, second_kinds)
+        numbers = sorted(second_kinds)
         for second in each_cut(flash, after_first, operations, numbers, variants):
             yield recover_from(prepared, f"{cut}, then {second}", again=True)
         flash.restore(after_first)
 
 
-def _variant_of(kinds: Mapping[int, Variant], number: int) -> Sequence[Variant]:
-    return [kinds[number]]
+def _variants_at(kinds: Mapping[int, Sequence[Variant]], number: int) -> Sequence[Variant]:
+    return kinds[number]
 
 
 def recover_from(prepared: Prepared, where: str, *, again: bool = False) -> Outcome:
@@ -210,11 +213,13 @@ def first_cut_sample(name: str) -> list[int]:
 
 
 def second_cut_sample(seed: str, count: int) -> list[int]:
-    """Half among the first operations of the recovery, half among all."""
-    random = Random(seed)
-    early = set(random.sample(range(min(SECOND_CUTS_EARLY, count)), SECOND_CUTS // 2))
+    """Half among the first operations of the recovery, half among all; a short recovery is cut twice at some."""
+    random, half = Random(seed), SECOND_CUTS // 2
+    if count < SECOND_CUTS:
+        return sorted(random.choices(range(count), k=SECOND_CUTS))
+    early = set(random.sample(range(min(SECOND_CUTS_EARLY, count)), half))
     later = [number for number in range(count) if number not in early]
-    return sorted((*early, *random.sample(later, SECOND_CUTS // 2)))
+    return sorted((*early, *random.sample(later, half)))
 
 
 @cache

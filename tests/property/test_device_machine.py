@@ -132,7 +132,8 @@ class DeviceMachine(RuleBasedStateMachine):
         if self._enter_update_mode():
             package = self._next_application()
             self.device.bootloader.begin_upload(len(package))
-            self.device.bootloader.write(0, package[:size_bytes])
+            with suppress(Refused):  # a whole head may be refused at once
+                self.device.bootloader.write(0, package[:size_bytes])
 
     # --- what must be true, always ---
 
