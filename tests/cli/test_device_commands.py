@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import resource
+import subprocess
 from pathlib import Path
 
 import bincopy
@@ -232,6 +233,34 @@ def test_a_group_key_must_be_the_products(release_world: ReleaseWorld) -> None:
     key.write_text("no key", encoding="utf-8")
     line = release_world.fails(ExitCode.INPUT, *new_device(release_world, "--operational", "--group-key", key))
     assert "not the PEM file of an unencrypted P-256 private key" in line
+
+
+def make_group_key(folder: Path, public: Path) -> Path:
+    """A group's agreement key by openssl; the product knows its public half."""
+    private = folder / "lot-7.pem"
+    generate = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(private)]
+    subprocess.run(["openssl", *generate], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)], check=True)
+    return private
+
+
+def test_one_group_package_installs_on_every_device_of_the_group_and_no_other(release_world: ReleaseWorld) -> None:
+    public = release_world.root / "public" / "lot-7.pub.pem"
+    private = make_group_key(release_world.out, public)
+    product = release_world.product_file
+    text = product.read_text(encoding="utf-8")
+    group = 'recipient = "group"\ngroup_public_key = "public/lot-7.pub.pem"'
+    assert 'recipient = "device"' in text
+    product.write_text(text.replace('recipient = "device"', group), encoding="utf-8")
+    package = release_world.package(release_world.firmware("group"), "1.0.0", 1)
+    for uid in ("0a" * 12, "0b" * 12):
+        image = release_world.out / f"{uid}.img"
+        made = ("--factory-image", release_world.out / "factory.hex", "--uid", uid)
+        release_world.ok("device", "new", image, "-p", PRODUCT, *made, "--operational", "--group-key", private)
+        assert release_world.ok("device", "install", image, package, "--json").json["accepted"]
+        assert release_world.ok("device", "boot", image, "--confirm", "--json").json["version"] == "1.0.0"
+    outside = release_world.run("device", "install", release_world.device, package, "--json")
+    assert (outside.code, outside.json["name"]) == (ExitCode.REFUSED_BY_DEVICE, "RECIPIENT_UNKNOWN")
 
 
 def test_the_factory_image_is_what_an_independent_reader_finds(release_world: ReleaseWorld) -> None:
