@@ -79,6 +79,7 @@ class HalfWriter:
         if self.read.is_settled or not self.read.frames:
             return
         if self.read.seal is not None:
+            self.append(Seal(), self.read.seal, record_size_bytes(Seal()))
             self.append(Seal(), self.read.seal, 0)
         else:
             last = self.read.frames[-1]

@@ -87,7 +87,8 @@ class HalfRead:
 
     `frames` are the records that remain, SEALs left out; `state` is what they say. `end` is where the next record goes,
     `torn_slot` the slot before the end if it is behind the last valid record. `seal` is the number of the SEAL that is
-    the last valid record, None if another one is. `is_settled`: it is a SEAL, and all behind it reads blank.
+    the last valid record, None if another one is. `is_settled`: it is a SEAL directly behind another valid record, and
+    all behind it reads blank.
     """
 
     half_sequence: int
@@ -144,7 +145,7 @@ def read_half(data: bytes) -> HalfRead | None:
     valid_end = frames[-1].end if frames else SLOT_SIZE_BYTES
     end = max(programmed_end, valid_end)
     seal = frames[-1].number if frames and frames[-1].is_seal else None
-    is_settled = seal is not None and valid_end == end
+    is_settled = seal is not None and valid_end == end and len(frames) > 1 and frames[-2].end == frames[-1].offset
     remaining = _remaining(frames)
     state = state_of(frame.record for frame in remaining)
     torn_slot = data[max(valid_end, end - SLOT_SIZE_BYTES) : end]

@@ -57,7 +57,8 @@ def start_and_go_on(rig: JournalRig, record: Record) -> None:
     """A start that settles, then appends: no later start may see anything else than this one did."""
     for _ in range(READS_AFTER_CUT):
         assert_readable(rig)
-    rig.start()
+    for _ in range(READS_AFTER_CUT):
+        rig.start()
     rig.append(record)
     for _ in range(READS_AFTER_CUT):
         assert_readable(rig)
@@ -270,3 +271,18 @@ def test_without_room_nothing_is_appended_and_the_state_still_reads() -> None:
     assert rig.journal.state == state
     rig.compact()
     rig.append(SAMPLES["FLOORS"])
+
+
+def test_what_a_start_has_settled_stays_settled_without_another_write() -> None:
+    """A torn record that a start did not see, and the SEAL against it torn too: later starts agree, writing or not."""
+    fence_units, payload_units, header_units = 8, 3, 4
+    last_unit_of_seal = 1 + fence_units + header_units - 1  # the fence begins with the unit behind the payload
+    for seed in range(300):
+        rig = JournalRig(*FIRST, seed=seed)
+        rig.start()
+        last_unit = fence_units + payload_units + header_units - 1
+        assert cut_during(rig, last_unit, Tear.NEARLY_ALL, partial(rig.append, Floors(1, 1, 1)))
+        rig.flash.power_on()
+        cut_during(rig, last_unit_of_seal, Tear.NEARLY_ALL, rig.go_on)
+        for _ in range(12):
+            rig.start()

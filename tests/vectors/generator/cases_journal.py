@@ -170,6 +170,13 @@ def numbers() -> Iterator[JournalCase]:
     writer.append("SEAL")
     writer.append_raw(ERASED_SLOT + b"\x00\x00\x00\x00" + ERASED * 12)
     yield read("settled-not-blank-behind", "something torn behind the SEAL: to be settled again", writer)
+    writer = started_half()
+    writer.append("SEAL")
+    writer.append_raw(ERASED_SLOT + b"\x00\x00\x00\x00" + ERASED * 12 + bytes(2 * SLOT_SIZE_BYTES))
+    writer.append("SEAL")
+    yield read("sealed-again-once", "a SEAL behind something torn may be torn itself: to be settled again", writer)
+    writer.append("SEAL")
+    yield read("sealed-again-twice", "two SEALs behind something torn: settled", writer)
 
 
 def followed(name: str, description: str, slots: bytes) -> JournalCase:

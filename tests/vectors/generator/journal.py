@@ -136,8 +136,10 @@ class HalfWriter:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last valid record is a SEAL and all behind it reads blank."""
-        return bool(self.records) and self.records[-1].name == "SEAL" and self.records[-1].end == self.end
+        """Whether the last valid record is a SEAL directly behind another one, and all behind it reads blank."""
+        if len(self.records) < 2 or self.records[-1].name != "SEAL":
+            return False
+        return self.records[-2].end == self.records[-1].offset and self.records[-1].end == self.end
 
 
 def remaining(records: Iterable[Record]) -> list[Record]:
