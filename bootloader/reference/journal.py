@@ -44,6 +44,7 @@ class HalfWriter:
         self._address = address
         self._size_bytes = size_bytes
         self._end = read.end
+        self._torn_slot = read.torn_slot
         self._fence_needed = not is_erased
 
     @property
@@ -101,7 +102,7 @@ class HalfWriter:
         """Zero what a cut may have torn and what yet reads blank: only then is the end known, at later starts too."""
         if not self._fence_needed:
             return
-        unit, torn_slot = self._flash.write_unit_bytes, self.read.torn_slot
+        unit, torn_slot, self._torn_slot = self._flash.write_unit_bytes, self._torn_slot, b""
         for offset in range(0, len(torn_slot), unit):
             if is_blank(torn_slot[offset : offset + unit]):
                 program_and_compare(self._flash, self._address + self.read.end - len(torn_slot) + offset, bytes(unit))

@@ -84,8 +84,32 @@ SAMPLES: dict[str, Record] = {
 }
 
 
+Saved = tuple[FlashSnapshot, tuple[DeviceState, ...], frozenset[BootTrial]]
+
+
+class OneReading:
+    """Both halves as they read once, however often they are asked for."""
+
+    def __init__(self, flash: SimFlash, board: Board) -> None:
+        size_bytes = board.state_half_size_bytes
+        self._data = {region.address: flash.read(region.address, size_bytes) for region in half_regions(board)}
+        self.write_unit_bytes = board.write_unit_bytes
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        return self._data[address][:size_bytes]
+
+    @property
+    def is_settled(self) -> bool:
+        halves, active = read_journal(*self._data.values())
+        half = halves[active] if active is not None else None
+        return half is not None and half.is_settled
+
+
 class JournalRig:
-    """A device that is nothing but its journal."""
+    """A device that is nothing but its journal.
+
+    `twins` are the two readings of a trial whose last mark is torn: it counts, or not, until the next one is used.
+    """
 
     def __init__(self, *first: Record, seed: int = 0, board: Board = BOARD) -> None:
         """The first half of the journal holds `first`, whole; nothing runs yet."""
@@ -93,6 +117,7 @@ class JournalRig:
         self.flash: SimFlash = blank_flash(board, seed)
         self.flash.load(board.state_0.address, half_header(1))
         self.allowed: tuple[DeviceState, ...] = (DeviceState(),)
+        self.twins: frozenset[BootTrial] = frozenset()
         self.journal = self.start()
         for record in first:
             self.append(record)
@@ -105,7 +130,7 @@ class JournalRig:
     def go_on(self) -> Journal:
         self.is_settled = False
         journal = Journal(self.flash, self.board)
-        assert journal.state in self.allowed, "a start read a state that never was"
+        self.demand_allowed(journal.state)
         journal.settle()
         self.allowed = (journal.state,)
         self.journal = journal
@@ -125,17 +150,20 @@ class JournalRig:
         self.journal.compact()
 
     def count_boot_attempt(self) -> None:
-        """What the pre-bootloader does before the bootloader's start. It settles nothing: a torn trial may vanish."""
-        boot = read_boot_records(self.flash, self.board)
+        """What the pre-bootloader does before the bootloader's start. It settles nothing: a torn trial may vanish, and
+        with it the attempt that was counted on it.
+        """
+        reading = OneReading(self.flash, self.board)
+        boot = read_boot_records(cast(FlashDevice, reading), self.board)
         if boot.trial is None or boot.mark_address is None:
             return
-        tried = [state for state in self.allowed if state.boot_trial == boot.trial]
+        tried = tuple(state for state in self.allowed if state.boot_trial == boot.trial)
         others = tuple(state for state in self.allowed if not is_same_trial(state.boot_trial, boot.trial))
         counted_trial = replace(boot.trial, attempts=boot.trial.attempts + 1)
         counted = tuple(replace(state, boot_trial=counted_trial) for state in tried)
         self.allowed = (*self.allowed, *counted)
         self.flash.program(boot.mark_address, bytes(self.board.write_unit_bytes))
-        self.allowed = (*others, *counted)
+        self.allowed = (*others, *counted) if reading.is_settled else (*others, *counted, *tried)
 
     def peek(self) -> DeviceState:
         """What one reading says, without settling: the pre-bootloader's view."""
@@ -148,17 +176,12 @@ class JournalRig:
         assert half is not None
         return half.state
 
-    def save(self) -> tuple[FlashSnapshot, tuple[DeviceState, ...]]:
-        return self.flash.snapshot(), self.allowed
+    def save(self) -> Saved:
+        return self.flash.snapshot(), self.allowed, self.twins
 
-    def load(self, saved: tuple[FlashSnapshot, tuple[DeviceState, ...]]) -> None:
-        flash, self.allowed = saved
+    def load(self, saved: Saved) -> None:
+        flash, self.allowed, self.twins = saved
         self.flash.restore(flash)
-
-
-def is_same_trial(one: BootTrial | None, other: BootTrial) -> bool:
-    """The same but for its attempts."""
-    return one is not None and replace(one, attempts=other.attempts) == other
 
 
 def random_record(chance: random.Random, state: DeviceState) -> Record:
