@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import replace
+from typing import cast
 
 from bootloader.reference.board import Board, Copy, load_board
 from bootloader.reference.codes import DeviceCode, Refused
+from bootloader.reference.flash import FlashDevice
 from bootloader.reference.head import PackageType, Version
 from bootloader.reference.journal import Journal
 from bootloader.reference.journal_half import half_header, half_regions, read_journal
@@ -149,6 +151,12 @@ class JournalRig:
     def compact(self) -> None:
         self.journal.compact()
 
+    def demand_allowed(self, state: DeviceState) -> None:
+        """What was read must be one of the states that may be; a trial in `twins` stands for the other reading, too."""
+        trials = self.twins if state.boot_trial in self.twins else (state.boot_trial,)
+        readings = [replace(state, boot_trial=trial) for trial in trials]
+        assert any(reading in self.allowed for reading in readings), "a start read a state that never was"
+
     def count_boot_attempt(self) -> None:
         """What the pre-bootloader does before the bootloader's start. It settles nothing: a torn trial may vanish, and
         with it the attempt that was counted on it.
@@ -157,13 +165,18 @@ class JournalRig:
         boot = read_boot_records(cast(FlashDevice, reading), self.board)
         if boot.trial is None or boot.mark_address is None:
             return
-        tried = tuple(state for state in self.allowed if state.boot_trial == boot.trial)
-        others = tuple(state for state in self.allowed if not is_same_trial(state.boot_trial, boot.trial))
+        same = {boot.trial, *(self.twins if boot.trial in self.twins else ())}
+        tried = tuple(state for state in self.allowed if state.boot_trial in same)
+        others = tuple(state for state in self.allowed if state.boot_trial not in same)
         counted_trial = replace(boot.trial, attempts=boot.trial.attempts + 1)
         counted = tuple(replace(state, boot_trial=counted_trial) for state in tried)
-        self.allowed = (*self.allowed, *counted)
+        twins = self.twins
+        self.allowed, self.twins = (*self.allowed, *counted), frozenset({*same, counted_trial})
         self.flash.program(boot.mark_address, bytes(self.board.write_unit_bytes))
-        self.allowed = (*others, *counted) if reading.is_settled else (*others, *counted, *tried)
+        if reading.is_settled:
+            self.allowed, self.twins = (*others, *counted), frozenset()
+        else:
+            self.allowed, self.twins = (*others, *counted, *tried), twins
 
     def peek(self) -> DeviceState:
         """What one reading says, without settling: the pre-bootloader's view."""
