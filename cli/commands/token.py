@@ -157,13 +157,12 @@ def info(
     module = load_module(module_config(repository, site, config.module))
     data: dict[str, Any] = {"name": name, "uri": str(uri), "module": module.identity}
     if probe:
-        import dataclasses
         import json
 
         from signer.tokens.profiles import profile_to_json
 
         with open_session(repository, site, name) as session:
-            data |= dataclasses.asdict(session.token)
+            data |= msgspec.structs.asdict(session.token)
             data["profile"] = json.loads(profile_to_json(session.probe_profile()))
     else:
         data |= _described(module, uri.serial, uri.token)
@@ -171,13 +170,12 @@ def info(
 
 
 def _described(module: Any, serial: str | None, label: str | None) -> dict[str, Any]:
-    import dataclasses
 
     from signer.tokens.errors import TokenNotFound
 
     for token_info in list_tokens(module):
         if token_info.serial == serial and label in (None, token_info.label):
-            return dataclasses.asdict(token_info)
+            return msgspec.structs.asdict(token_info)
     raise TokenNotFound(f"no token with serial {serial}; is it connected? `strongroom token list` shows those there")
 
 
