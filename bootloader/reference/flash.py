@@ -5,8 +5,7 @@ Everything above this file is pure logic over the `FlashDevice` protocol; device
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bootloader.reference.codes import DeviceCode, require
 
@@ -14,16 +13,14 @@ ERASED_BYTE = 0xFF
 READ_BLOCK_SIZE_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Sector:
+class Sector(NamedTuple):
     """The smallest part of flash that erases, at an absolute address."""
 
     address: int
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Whole, adjacent sectors with one purpose."""
 
     name: str

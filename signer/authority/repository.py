@@ -12,9 +12,10 @@ public/           certificates, public keys, trust bundles: what anyone may have
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 from pki.errors import ConfigurationError
 from signer.authority.model import SLUG_PATTERN, Authority, KeyConfig, People, Product, Site, TokenConfig
@@ -24,8 +25,7 @@ AUTHORITY_FILE = "strongroom.toml"
 _PRODUCTS_MAX = 1000
 
 
-@dataclass(frozen=True)
-class AuthorityRepository:
+class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
     """An authority repository, its files read when asked for and checked as they are read."""
 
     root: Path
