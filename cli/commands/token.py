@@ -171,7 +171,6 @@ def info(
 
 
 def _described(module: Any, serial: str | None, label: str | None) -> dict[str, Any]:
-
     from signer.tokens.errors import TokenNotFound
 
     for token_info in list_tokens(module):
