@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 from pki.errors import (
+    AuditError,
+    CeremonyAborted,
     ConfigurationError,
     FormatError,
     InputRefused,
@@ -31,6 +33,8 @@ class ExitCode(IntEnum):
     FINDINGS = 10
     REFUSED_BY_DEVICE = 11
     POWER_CUT = 12
+    AUDIT_LOG = 13
+    CEREMONY = 14
 
 
 _BY_ERROR: tuple[tuple[type[StrongroomError], ExitCode], ...] = (
@@ -40,6 +44,8 @@ _BY_ERROR: tuple[tuple[type[StrongroomError], ExitCode], ...] = (
     (PolicyViolation, ExitCode.POLICY),
     (ConfigurationError, ExitCode.CONFIGURATION),
     (OutputError, ExitCode.OUTPUT),
+    (AuditError, ExitCode.AUDIT_LOG),
+    (CeremonyAborted, ExitCode.CEREMONY),
 )
 
 

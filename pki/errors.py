@@ -63,3 +63,15 @@ class Rollback(VerificationError):
 
 class WrongTarget(VerificationError):
     """Authentic, but meant for another product, device or board."""
+
+
+class AuditError(StrongroomError):
+    """The audit log cannot be written, read, or does not hold together. Nothing is released without it."""
+
+
+class CeremonyAborted(StrongroomError):
+    """A ceremony ended before its end. `rule_id` says which rule ended it; what was done is in its transcript."""
+
+    def __init__(self, rule_id: str, reason: str) -> None:
+        super().__init__(f"[{rule_id}] {reason}")
+        self.rule_id = rule_id

@@ -13,7 +13,7 @@ step() {
 }
 
 folders=()
-for folder in cli provisioning ceremonies signer policies pki rpc bootloader bench demo tools tests; do
+for folder in cli provisioning ceremonies signer policies pki rpc bootloader verifiers bench demo tools tests; do
     [[ -z "$(find "$folder" -name '*.py' -print -quit 2>/dev/null)" ]] || folders+=("$folder")
 done
 

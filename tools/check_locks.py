@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+TOOL_ENVIRONMENTS = ("imgtool", "oracles")
+"""Groups that are installed apart: what is in their locks is not in the environment that runs this check."""
 PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.!+-]*) \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -54,16 +56,18 @@ def unsatisfied(requirements: Iterable[str], pins: dict[str, str]) -> list[str]:
 
 def needed_names(requirements: Iterable[str]) -> set[str]:
     """The names these requirements need here, directly or through others, by the metadata of what is installed."""
-    names: set[str] = set()
-    waiting = [Requirement(text) for text in requirements]
+    seen: set[tuple[str, str]] = set()
+    waiting = [(Requirement(text), "") for text in requirements]
     while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name in names or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        requirement, for_extra = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": for_extra}):
             continue
-        names.add(name)
-        waiting += [Requirement(text) for text in metadata.requires(name) or []]
-    return names
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                waiting += [(Requirement(text), extra) for text in metadata.requires(name) or []]
+    return {name for name, _ in seen}
 
 
 def unneeded(requirements: Iterable[str], pins: dict[str, str]) -> list[str]:
@@ -87,21 +91,21 @@ def not_installed(pins: dict[str, str]) -> list[str]:
 
 
 def check(root: Path) -> list[str]:
-    """Every problem of the three locks in `root`, one line each."""
+    """Every problem of the locks in `root`, one line each."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     runtime: list[str] = project["project"]["dependencies"]
     groups: dict[str, list[str]] = project["dependency-groups"]
     asked = {
         "requirements.lock": runtime,
         "requirements-dev.lock": runtime + groups["dev"],
-        "requirements-imgtool.lock": groups["imgtool"],
+        **{f"requirements-{name}.lock": groups[name] for name in TOOL_ENVIRONMENTS},
     }
     pins: dict[str, dict[str, str]] = {}
     problems: list[str] = []
     for name, requirements in asked.items():
         pins[name], found = parse_lock((root / name).read_text(encoding="utf-8"))
         found += unsatisfied(requirements, pins[name])
-        if name != "requirements-imgtool.lock":  # imgtool's environment is not this one
+        if name.removeprefix("requirements-").removesuffix(".lock") not in TOOL_ENVIRONMENTS:
             found += unneeded(requirements, pins[name]) + not_installed(pins[name])
         problems += [f"{name}: {problem}" for problem in found]
     for name, version in pins["requirements.lock"].items():

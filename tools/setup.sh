@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Brings this checkout to a working state: Debian packages, the Python environment, and imgtool in an environment of its own.
+# Brings this checkout to a working state: Debian packages, the Python environment, and environments of their own for tools.
 # Every step is skipped when its result is already there, so that `make test` may call this each time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The two PKCS#11 modules of the contract tests, their tools, the PKCS#11 spy and proxy, openssl as an independent oracle,
-# a C compiler for the bench's comparison loop, and a cross compiler for the demonstration's firmware.
+# The two PKCS#11 modules of the contract tests, their tools, the PKCS#11 spy and proxy; openssl, ssh-keygen and Go's note and
+# tlog packages as independent oracles; a C compiler for the bench's comparison loop and the fault rigs; a cross compiler for
+# the demonstration's firmware; what draws reports (Pango and a font), and what shows their pages.
 readonly DEBIAN_PACKAGES=(
     softhsm2 libnss3 libnss3-tools
     opensc p11-kit p11-kit-modules
-    openssl
+    openssl openssh-client
+    golang-go golang-golang-x-mod-dev
     gcc libc6-dev
     gcc-arm-none-eabi libnewlib-arm-none-eabi binutils-arm-none-eabi
+    libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core poppler-utils
 )
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -73,17 +76,19 @@ make_main_environment() {
     stamp_of requirements-dev.lock pyproject.toml >.venv/.strongroom-stamp
 }
 
-make_imgtool_environment() {
-    is_current .venv-imgtool requirements-imgtool.lock && return
-    say "making .venv-imgtool from requirements-imgtool.lock"
-    make_environment .venv-imgtool requirements-imgtool.lock
-    stamp_of requirements-imgtool.lock >.venv-imgtool/.strongroom-stamp
+# Tools that run as programs of their own, each group in an environment apart. Argument: the group's name.
+make_tool_environment() {
+    local environment=".venv-$1" lock="requirements-$1.lock"
+    is_current "$environment" "$lock" && return
+    say "making $environment from $lock"
+    make_environment "$environment" "$lock"
+    stamp_of "$lock" >"$environment/.strongroom-stamp"
 }
 
 # Our own modules, compiled ahead: the command's start-up time counts, also where the environment says not to write bytecode.
 compile_modules() {
     local room rooms=()
-    for room in cli provisioning ceremonies signer policies pki rpc bootloader; do
+    for room in cli provisioning ceremonies signer policies pki rpc bootloader verifiers; do
         [[ ! -d "$room" ]] || rooms+=("$room")
     done
     [[ ! -e build/compiled || -n "$(find "${rooms[@]}" -name '*.py' -newer build/compiled -print -quit)" ]] || return 0
@@ -97,5 +102,6 @@ exec 9>build/setup.lock
 flock 9
 install_debian_packages
 make_main_environment
-make_imgtool_environment
+make_tool_environment imgtool
+make_tool_environment oracles
 compile_modules

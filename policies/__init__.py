@@ -1,0 +1,1 @@
+"""Who may ask for which signature, and who must agree: signed statements, SSH signatures, Cedar policies. Pure."""
