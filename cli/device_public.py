@@ -12,7 +12,7 @@ import msgspec
 from cli.output import read_input
 from pki.errors import InputRefused
 from pki.values import PublicKey
-from signer.authority.model import Slug
+from policies.names import Slug
 from signer.signing_key import require_on_curve
 
 _FILE_SIZE_BYTES_MAX = 16 * 1024

@@ -12,10 +12,8 @@ import msgspec
 from pki.errors import ConfigurationError
 from pki.key_specs import parse_key_label
 from pki.roles import Role
+from policies.names import Slug
 
-SLUG_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
-
-Slug = Annotated[str, msgspec.Meta(pattern=SLUG_PATTERN)]
 FormatOne = Literal[1]
 U16 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 U32 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
@@ -104,9 +102,6 @@ class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __post_init__(self) -> None:
         if (self.recipient is RecipientKind.GROUP) != (self.group_public_key is not None):
             raise ValueError('`group_public_key` goes with recipient = "group", and only with it')
-
-
-PersonRole = Literal["requester", "approver", "custodian", "operator", "witness", "auditor"]
 
 
 class LimitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,28 +193,3 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def id_bytes(self) -> bytes:
         """The product id as 16 bytes, big-endian (RFC 9562, section 4)."""
         return uuid.UUID(self.id).bytes
-
-
-class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody who may request, approve or hold a role in a ceremony."""
-
-    id: Slug
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    roles: Annotated[
-        list[Literal["requester", "approver", "custodian", "operator", "witness", "auditor"]],
-        msgspec.Meta(min_length=1),
-    ]
-    ssh_public_keys: Annotated[list[str], msgspec.Meta(max_length=8)] = []
-
-
-class People(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`people.toml`."""
-
-    format: FormatOne
-    people: list[Person] = []
-
-    def __post_init__(self) -> None:
-        ids = [person.id for person in self.people]
-        repeated = sorted({person_id for person_id in ids if ids.count(person_id) > 1})
-        if repeated:
-            raise ValueError(f"person {repeated[0]!r} is named twice")

@@ -2,6 +2,7 @@
 
 strongroom.toml   the authority: name, environment, where its key store is
 people.toml       who may request, approve, or hold a role in a ceremony
+allowed_signers   their SSH keys: a stock allowed-signers file of OpenSSH
 products/         one file per product
 sites/            one file per site: modules, tokens, PIN sources
 boards/           board files: flash regions of the microcontrollers
@@ -11,17 +12,23 @@ public/           certificates, public keys, trust bundles: what anyone may have
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pki.errors import ConfigurationError
-from signer.authority.model import SLUG_PATTERN, Authority, KeyConfig, People, Product, Site, TokenConfig
+from policies.names import is_slug
+from policies.people import People
+from signer.authority.model import Authority, KeyConfig, Product, Site, TokenConfig
 from signer.authority.toml_files import load_toml
 
+if TYPE_CHECKING:
+    from policies.allowed_signers import AllowedSigners
+
 AUTHORITY_FILE = "strongroom.toml"
+ALLOWED_SIGNERS_FILE = "allowed_signers"
 _PRODUCTS_MAX = 1000
 
 
@@ -49,6 +56,19 @@ class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
     def people(self) -> People:
         """Who is who. Raises ConfigurationError."""
         return load_toml(self.root / "people.toml", People)
+
+    def allowed_signers(self) -> AllowedSigners:
+        """Which SSH key speaks for whom. Raises ConfigurationError, with line number and rule."""
+        from policies.allowed_signers import FILE_SIZE_BYTES_MAX, parse_allowed_signers
+
+        path = self.root / ALLOWED_SIGNERS_FILE
+        try:
+            with path.open("rb") as stream:
+                return parse_allowed_signers(stream.read(FILE_SIZE_BYTES_MAX + 1).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from None
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
 
     def product_names(self) -> list[str]:
         """Names of all products, in order."""
@@ -88,7 +108,7 @@ class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
         return _names(self.root / "boards")
 
     def _named_file(self, folder: str, name: str) -> Path:
-        if not re.fullmatch(SLUG_PATTERN, name):
+        if not is_slug(name):
             raise ConfigurationError(f"{name!r} is no name: use lower-case letters, digits and inner hyphens")
         path = self.root / folder / f"{name}.toml"
         if not path.is_file():

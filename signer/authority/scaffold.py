@@ -99,7 +99,7 @@ format = 1
 # id = "ada"
 # name = "Ada Example"
 # roles = ["approver", "custodian"]
-# ssh_public_keys = ["sk-ssh-ed25519@openssh.com AAAA…"]
+# groups = ["quality"]            # what policies count quorums of
 """
 
 _SITE = """\

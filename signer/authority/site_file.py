@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
+from policies.names import is_slug
 from signer.authority.durable import replace_text
-from signer.authority.model import SLUG_PATTERN, PinConfig, Site
+from signer.authority.model import PinConfig, Site
 from signer.authority.toml_files import parse_toml, toml_string
 
 
@@ -42,7 +42,7 @@ def _pin_to_toml(pin: PinConfig) -> str:
 
 def with_token(path: Path, text: str, entry: TokenEntry) -> str:
     """The text of a site file with one token more. Raises ConfigurationError if it is not a site then, or has it."""
-    if not re.fullmatch(SLUG_PATTERN, entry.name):
+    if not is_slug(entry.name):
         raise ConfigurationError(f"{entry.name!r} is no name: use lower-case letters, digits and inner hyphens")
     site = parse_toml(path, text, Site)
     if entry.name in site.tokens:

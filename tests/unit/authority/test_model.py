@@ -8,7 +8,8 @@ import pytest
 
 from pki.errors import ConfigurationError
 from pki.roles import Role
-from signer.authority.model import Authority, Environment, People, RecipientKind, Site
+from policies.people import People
+from signer.authority.model import Authority, Environment, RecipientKind, Site
 from signer.authority.toml_files import parse_toml
 from tests.unit.authority.texts import PRODUCT_ID, PRODUCT_TEXT, product_of
 

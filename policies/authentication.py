@@ -1,0 +1,157 @@
+"""From signed files to people who ask and people who agree: everything that can refuse a statement before policy.
+
+Rules RQ-04 to RQ-07, AP-04 to AP-12, and SS-… of the signatures: docs/spec/requests-and-approvals.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from pki.errors import PolicyViolation
+from policies.allowed_signers import AllowedSigners
+from policies.approval import APPROVAL_NAMESPACE, Approval, decode_approval
+from policies.people import People, Person
+from policies.refusals import StatementExpired
+from policies.request import REQUEST_NAMESPACE, SigningRequest, decode_request
+from policies.ssh_keys import SshPublicKey
+from policies.sshsig import SshSignature, verify_ssh_signature
+from policies.statement import format_time
+
+LIFETIME_MAX = timedelta(days=31)
+"""How far `not_after` may lie ahead when a statement is used: an old signature must not wait for a better day."""
+
+APPROVALS_MAX = 16
+
+
+class SignedStatement(msgspec.Struct, frozen=True):
+    """A statement's file and its `.sig` file, as they were read."""
+
+    statement: bytes
+    signature: bytes
+
+
+class AuthenticRequest(msgspec.Struct, frozen=True):
+    """A request that its requester signed and may make. Only `authenticate_request` makes one."""
+
+    request: SigningRequest
+    requester: Person
+    key_fingerprint: str
+    is_hardware_backed: bool = False
+    is_user_verified: bool = False
+
+
+class AuthenticApproval(msgspec.Struct, frozen=True):
+    """An approval that its approver signed and may give. Only `authenticate_approvals` makes one."""
+
+    approval: Approval
+    approver: Person
+    key_fingerprint: str
+    is_hardware_backed: bool = False
+    is_user_verified: bool = False
+
+
+def authenticate_request(
+    signed: SignedStatement, signers: AllowedSigners, people: People, now: datetime
+) -> AuthenticRequest:
+    """The request, once its form, its requester, its time and its signature have passed, in this order.
+
+    Raises Malformed RQ-01 to RQ-03; PolicyViolation RQ-04 (nobody), RQ-05 (no requester), RQ-07 (too far ahead),
+    RQ-08 (the key speaks for somebody else too); StatementExpired RQ-06; and SS-… of the key and the signature.
+    """
+    request = decode_request(signed.statement)
+    requester = people.find(request.requester)
+    if requester is None:
+        raise PolicyViolation("RQ-04", f"requester {request.requester!r} is not in people.toml")
+    if "requester" not in requester.roles:
+        raise PolicyViolation("RQ-05", f"{requester.id!r} does not have the role requester")
+    _require_in_time(request.not_after, now, "request", "RQ-06", "RQ-07")
+    made = _verify(signed, requester, REQUEST_NAMESPACE, signers, now)
+    _require_one_person(made.key, requester, signers, people, "RQ-08")
+    return AuthenticRequest(request, requester, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
+
+
+def authenticate_approvals(
+    request: AuthenticRequest,
+    approvals: Sequence[SignedStatement],
+    signers: AllowedSigners,
+    people: People,
+    now: datetime,
+) -> tuple[AuthenticApproval, ...]:
+    """The approvals of this request, in the order given; one that does not count refuses them all.
+
+    Raises what `authenticate_approval` raises of each; PolicyViolation AP-10 (a person twice), AP-11 (a key twice),
+    AP-12 (too many). Whether they are enough is a question of policy.
+    """
+    if len(approvals) > APPROVALS_MAX:
+        raise PolicyViolation("AP-12", f"more than {APPROVALS_MAX} approvals; give those that the policy asks for")
+    people_seen: set[str] = set()
+    keys_seen = {request.key_fingerprint}
+    found = []
+    for signed in approvals:
+        approval = authenticate_approval(request, signed, signers, people, now)
+        if approval.approver.id in people_seen:
+            raise PolicyViolation("AP-10", f"{approval.approver.id!r} approves twice; one person counts once")
+        if approval.key_fingerprint in keys_seen:
+            raise PolicyViolation(
+                "AP-11", f"key {approval.key_fingerprint} signed twice; each person signs with theirs"
+            )
+        people_seen.add(approval.approver.id)
+        keys_seen.add(approval.key_fingerprint)
+        found.append(approval)
+    return tuple(found)
+
+
+def authenticate_approval(
+    request: AuthenticRequest, signed: SignedStatement, signers: AllowedSigners, people: People, now: datetime
+) -> AuthenticApproval:
+    """One approval by itself, once form, request, approver, time and signature have passed, in this order.
+
+    Raises Malformed AP-01 to AP-03; PolicyViolation AP-04 (nobody), AP-05 (no approver), AP-07 (too far ahead), AP-08
+    (another request), AP-09 (one's own request), AP-11 (the key speaks for somebody else too); StatementExpired AP-06;
+    and SS-… of the key and the signature.
+    """
+    approval = decode_approval(signed.statement)
+    if approval.request_digest != request.request.digest:
+        raise PolicyViolation(
+            "AP-08", f"approves request {approval.request_digest.hex()}, not this one, {request.request.digest.hex()}"
+        )
+    approver = people.find(approval.approver)
+    if approver is None:
+        raise PolicyViolation("AP-04", f"approver {approval.approver!r} is not in people.toml")
+    if "approver" not in approver.roles:
+        raise PolicyViolation("AP-05", f"{approver.id!r} does not have the role approver")
+    if approver.id == request.requester.id:
+        raise PolicyViolation("AP-09", f"{approver.id!r} asked for this signature and cannot approve it")
+    _require_in_time(approval.not_after, now, f"approval of {approver.id!r}", "AP-06", "AP-07")
+    made = _verify(signed, approver, APPROVAL_NAMESPACE, signers, now)
+    _require_one_person(made.key, approver, signers, people, "AP-11")
+    return AuthenticApproval(approval, approver, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
+
+
+def _verify(
+    signed: SignedStatement, person: Person, namespace: str, signers: AllowedSigners, now: datetime
+) -> SshSignature:
+    keys = signers.keys_for(person.id, namespace, now)
+    return verify_ssh_signature(keys, namespace, signed.statement, signed.signature)
+
+
+def _require_in_time(not_after: datetime, now: datetime, what: str, expired: str, too_far: str) -> None:
+    if now > not_after:
+        raise StatementExpired(expired, f"the {what} expired at {format_time(not_after)}; make a new one")
+    if not_after > now + LIFETIME_MAX:
+        raise PolicyViolation(
+            too_far,
+            f"the {what} would hold until {format_time(not_after)}; at most {LIFETIME_MAX.days} days are accepted",
+        )
+
+
+def _require_one_person(
+    key: SshPublicKey, person: Person, signers: AllowedSigners, people: People, rule_id: str
+) -> None:
+    """A key that stands for two people stands for neither, whatever time or namespace the other line has."""
+    others = sorted(name for name in signers.principals_of(key) if name != person.id and people.find(name) is not None)
+    if others:
+        raise PolicyViolation(rule_id, f"key {key.fingerprint} is listed for {person.id!r} and for {others[0]!r}")
