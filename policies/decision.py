@@ -1,4 +1,4 @@
-"""What policies answer: Allow with the policies that permitted it, or Deny with every reason. Values, not exceptions."""
+"""What policies answer: Allow with the policies that permitted, or Deny with every reason. Values, not exceptions."""
 
 from __future__ import annotations
 
