@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from pki.canonical_json import encode_canonical, parse_canonical
 from pki.errors import PolicyViolation
 
-EVIDENCE_TYPE = "strongroom-release-evidence-1"
+EVIDENCE_TYPE: Final = "strongroom-release-evidence-1"
 EVIDENCE_SIZE_BYTES_MAX = 1024 * 1024
 APPROVALS_MAX = 16
 _PROOF_HASHES_MAX = 63
