@@ -105,9 +105,8 @@ def _texts(files: Mapping[str, bytes]) -> tuple[dict[str, str], list[PolicyFindi
                 texts[name] = files[name].decode("utf-8")
             except UnicodeDecodeError as error:
                 findings.append(policy_finding("PO-10", name, f"not UTF-8 at byte {error.start}"))
-    for name in (SCHEMA_FILE, CALENDAR_FILE):
-        if name not in files:
-            findings.append(policy_finding("PO-10", name, "is missing; `strongroom policy init` shows a start"))
+    missing = [name for name in (SCHEMA_FILE, CALENDAR_FILE) if name not in files]
+    findings += [policy_finding("PO-10", name, "is missing; restore it, or take the shipped one") for name in missing]
     return texts, findings
 
 

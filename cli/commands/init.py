@@ -11,6 +11,7 @@ from cli.options import JsonOption
 from cli.output import emit
 from pki.errors import ConfigurationError
 from signer.authority.model import Environment
+from signer.authority.policy_folder import shipped_policies
 from signer.authority.scaffold import NewAuthority, scaffold
 from signer.tokens import TokenError, find_module
 
@@ -35,12 +36,13 @@ def init(
     ] = Environment.DEVELOPMENT,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new authority repository: its files, the shipped boards, and an empty key store."""
+    """Make a new authority repository: its files, the shipped boards and policies, and an empty key store."""
     from signer.store.maintenance import create_key_store
 
     root = folder.absolute()
     boards = _shipped_boards()
-    files = scaffold(root, NewAuthority(name, environment, boards, _installed_modules()), create_key_store)
+    settings = NewAuthority(name, environment, boards, _installed_modules(), shipped_policies())
+    files = scaffold(root, settings, create_key_store)
     data = {"root": str(root), "environment": environment.value, "files": [str(path) for path in files]}
     text = f"made {root} ({environment.value}), {len(files)} files\n\n"
     emit(data, as_json, text + _NEXT_STEPS.format(root=folder, board=min(boards)))

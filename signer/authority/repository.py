@@ -3,6 +3,7 @@
 strongroom.toml   the authority: name, environment, where its key store is
 people.toml       who may request, approve, or hold a role in a ceremony
 allowed_signers   their SSH keys: a stock allowed-signers file of OpenSSH
+policies/         who may have what signed, with whose agreement
 products/         one file per product
 sites/            one file per site: modules, tokens, PIN sources
 boards/           board files: flash regions of the microcontrollers
@@ -22,10 +23,12 @@ from pki.errors import ConfigurationError
 from policies.names import is_slug
 from policies.people import People
 from signer.authority.model import Authority, KeyConfig, Product, Site, TokenConfig
+from signer.authority.policy_folder import POLICY_FOLDER, read_policy_files
 from signer.authority.toml_files import load_toml
 
 if TYPE_CHECKING:
     from policies.allowed_signers import AllowedSigners
+    from policies.policy_set import PolicySet
 
 AUTHORITY_FILE = "strongroom.toml"
 ALLOWED_SIGNERS_FILE = "allowed_signers"
@@ -56,6 +59,16 @@ class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
     def people(self) -> People:
         """Who is who. Raises ConfigurationError."""
         return load_toml(self.root / "people.toml", People)
+
+    def policy_files(self) -> dict[str, bytes]:
+        """The files of `policies/`, by name, as they are now. Raises ConfigurationError."""
+        return read_policy_files(self.root / POLICY_FOLDER)
+
+    def policy_set(self) -> PolicySet:
+        """The policies in force. Raises ConfigurationError (PO-10 to PO-15)."""
+        from policies.policy_set import PolicySet
+
+        return PolicySet.of(self.policy_files())
 
     def allowed_signers(self) -> AllowedSigners:
         """Which SSH key speaks for whom. Raises ConfigurationError, with line number and rule."""

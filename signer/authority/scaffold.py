@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
 from signer.authority.durable import sync_folder, write_new_text
 from signer.authority.model import Environment
+from signer.authority.policy_folder import POLICY_FOLDER
 from signer.authority.repository import AUTHORITY_FILE
 from signer.authority.toml_files import toml_string
 
@@ -19,12 +20,16 @@ KEY_STORE = "store/keys.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class NewAuthority:
-    """What a new repository starts with: texts of shipped board files and paths of PKCS#11 modules, each by name."""
+    """What a new repository starts with.
+
+    Texts of shipped board files, paths of PKCS#11 modules, and texts of shipped policy files, each by name.
+    """
 
     name: str
     environment: Environment
     boards: Mapping[str, str]
     modules: Mapping[str, str]
+    policies: Mapping[str, str] = field(default_factory=dict)
 
 
 def scaffold(root: Path, settings: NewAuthority, make_key_store: Callable[[Path], None]) -> list[Path]:
@@ -73,6 +78,7 @@ def _initial_files(settings: NewAuthority) -> dict[str, str]:
         "public/README.md": _PUBLIC_README,
         ".gitignore": "store/\n",
         **{f"boards/{board}.toml": text for board, text in sorted(settings.boards.items())},
+        **{f"{POLICY_FOLDER}/{name}": text for name, text in sorted(settings.policies.items())},
     }
 
 
