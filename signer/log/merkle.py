@@ -45,10 +45,11 @@ class Frontier:
     @property
     def root(self) -> bytes:
         """The root hash of the tree so far."""
-        return _fold(self._whole)
+        return root_of_subtrees(self._whole)
 
 
-def _fold(whole: Sequence[bytes]) -> bytes:
+def root_of_subtrees(whole: Sequence[bytes]) -> bytes:
+    """The root over the largest whole subtrees of a tree, from left to right."""
     if not whole:
         return EMPTY_ROOT
     root = whole[-1]
@@ -65,6 +66,11 @@ def whole_subtrees(size: int) -> list[tuple[int, int]]:
             found.append((level, start >> level))
             start += 1 << level
     return found
+
+
+def whole_parts(hashes: Sequence[bytes]) -> list[bytes]:
+    """A row of hashes of equal subtrees, put together to the largest whole subtrees, from left to right."""
+    return [root_of(hashes[index << level : (index + 1) << level]) for level, index in whole_subtrees(len(hashes))]
 
 
 def frontier_at(size: int, subtree: SubtreeHash) -> Frontier:
@@ -191,4 +197,4 @@ def _range_hash(low: int, high: int, subtree: SubtreeHash) -> bytes:
         if (high - low) >> level & 1:
             whole.append(subtree(level, start >> level))
             start += 1 << level
-    return _fold(whole)
+    return root_of_subtrees(whole)
