@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench campaign lock clean
+.PHONY: help setup demo test check bench campaign airgap lock clean
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
@@ -23,6 +23,9 @@ bench: setup ## Measure the figures; prints a table and writes build/bench.json
 
 check: setup ## Style, types, layers, texts and locks
 	@tools/check.sh
+
+airgap: setup ## The kit for ceremony machines without a network; KEY=… signs it (docs/spec/airgap-kit.md)
+	@$(PYTHON) -m tools.airgap.build $(if $(KEY),--key "$(KEY)")
 
 lock: setup ## Resolve the locks again from pyproject.toml
 	@tools/lock.sh
