@@ -45,7 +45,7 @@ def _public(value: Any, depth: int) -> JsonValue:
         raise ValueError(f"a transcript's values are at most {_DEPTH_MAX} deep")
     # Exact types, not isinstance: a subclass may carry what it does not show.
     if value is None or type(value) is bool:
-        return value  # type: ignore[no-any-return]
+        return value
     if type(value) is int:
         if abs(value) > INTEGER_MAX:
             raise ValueError("an integer is too large for a transcript; write it as text")

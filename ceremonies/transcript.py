@@ -146,7 +146,7 @@ def completions(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def parse_transcript(data: bytes) -> tuple[list[Entry], int]:
-    """Every entry, and the number of bytes that hold them: a last line without its line feed was cut off, and is not one.
+    """Every entry, and the bytes that hold them: a last line without its line feed was cut off, and is none.
 
     Raises CeremonyAborted CE-24 for anything that is not a transcript whose chain holds.
     """
@@ -172,15 +172,19 @@ def _parse_line(line: bytes, number: int) -> Entry:
         values = parse_canonical(line, f"line {number + 1}", LINE_SIZE_BYTES_MAX)
         if set(values) != {"sequence", "previous", "at", "type", "step", "fixed", "varying"}:
             raise FormatError(f"line {number + 1}", 0, "does not have exactly the fields of an entry")
-        new = Note(EntryType(values["type"]), values["step"], values["fixed"], values["varying"])
-        entry = Entry(values["sequence"], values["previous"], values["at"], new)
-        if not (type(entry.sequence) is int and isinstance(entry.previous, str) and _TIME.fullmatch(entry.at)):
-            raise ValueError("a field has another type")
-        if not (isinstance(new.fixed, dict) and isinstance(new.varying, dict) and isinstance(new.step, str | None)):
-            raise ValueError("a field has another type")
+        return _entry_of(values)
     except (FormatError, ValueError, TypeError) as error:
         raise _damaged(f"line {number + 1}: {error}") from None
-    return entry
+
+
+def _entry_of(values: dict[str, Any]) -> Entry:
+    types = {"sequence": int, "previous": str, "at": str, "type": str, "fixed": dict, "varying": dict}
+    if any(type(values[name]) is not kind for name, kind in types.items()) or not _TIME.fullmatch(values["at"]):
+        raise ValueError("a field has another form")
+    if values["step"] is not None and type(values["step"]) is not str:
+        raise ValueError("a field has another form")
+    new = Note(EntryType(values["type"]), values["step"], values["fixed"], values["varying"])
+    return Entry(values["sequence"], values["previous"], values["at"], new)
 
 
 def _damaged(reason: str) -> CeremonyAborted:

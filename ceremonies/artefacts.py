@@ -1,0 +1,76 @@
+"""The public things that a ceremony makes: files in its folder, each written whole and durably, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ceremonies.rules import NOT_THIS_CEREMONYS
+from pki.errors import CeremonyAborted, InputRefused, OutputError
+from signer.authority.durable import sync_folder
+from signer.new_file import NewFile
+
+SIZE_BYTES_MAX = 64 * 1024 * 1024
+COUNT_MAX = 256
+
+
+class Artefacts:
+    """The folder `artefacts/` of one ceremony."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what a killed process had not finished writing. Raises OutputError."""
+        try:
+            if not self._folder.is_dir():
+                self._folder.mkdir()
+                sync_folder(self._folder.parent)
+            for unfinished in self._folder.glob(".*.part"):
+                unfinished.unlink()
+        except OSError as error:
+            raise OutputError(f"{self._folder}: cannot be written ({error.strerror})") from None
+
+    def path(self, name: str) -> Path:
+        """Where the artefact of this name is, or will be."""
+        return self._folder / name
+
+    def has(self, name: str) -> bool:
+        """Whether it is there; then it is whole."""
+        return self.path(name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """A whole artefact. Raises InputRefused."""
+        try:
+            with self.path(name).open("rb") as stream:
+                content = stream.read(SIZE_BYTES_MAX + 1)
+        except OSError as error:
+            raise InputRefused(f"artefact {name}: cannot be read ({error.strerror})") from None
+        if len(content) > SIZE_BYTES_MAX:
+            raise InputRefused(f"artefact {name}: has more than {SIZE_BYTES_MAX} bytes")
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one durably; with the same content it may be there from an interrupted run. Raises CeremonyAborted."""
+        if self.has(name):
+            if self.read(name) != content:
+                raise CeremonyAborted(NOT_THIS_CEREMONYS, f"the artefact {name} is there, and says something else")
+            return
+        with NewFile(self.path(name)) as file:
+            file.write_at(0, content)
+            file.publish()
+
+    def names(self) -> list[str]:
+        """Every artefact, in order."""
+        names = sorted(path.name for path in self._folder.iterdir()) if self._folder.is_dir() else []
+        return [name for name in names if not name.startswith(".")]
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Name, digest and size of each, as the transcript has them."""
+        listed = []
+        for name in self.names():
+            content = self.read(name)
+            digest = hashlib.sha256(content).hexdigest()
+            listed.append({"name": name, "sha256": digest, "size_bytes": len(content)})
+        return listed

@@ -1,0 +1,58 @@
+"""Where acts are performed: what they may use. The command line opens it; a rehearsal has one of throw-away tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ceremonies.artefacts import Artefacts
+
+if TYPE_CHECKING:
+    from pki.roles import Role
+    from signer.authority.key_intents import KeyIntents
+    from signer.authority.repository import AuthorityRepository
+    from signer.log.values import EventKind
+    from signer.signing_key import SigningKey
+    from signer.store.key_store import KeyStore
+    from signer.store.values import Change
+    from signer.tokens.session import Session
+    from signer.trust_bundles.content import TrustBundleContent
+
+
+class Workplace(Protocol):
+    """An authority repository, its key store, the tokens that were unlocked, and the ceremony's own folder."""
+
+    ceremony: str
+    """The ceremony's name."""
+    digest: str
+    """Its reviewed digest, in hexadecimal."""
+    repository: AuthorityRepository
+    store: KeyStore
+    intents: KeyIntents
+    artefacts: Artefacts
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+
+    def unlock(self, token: str) -> dict[str, str]:
+        """Log in to a token of the site; what it says about itself: serial, token_label. Raises TokenError."""
+
+    def session(self, token: str) -> Session:
+        """The writable session with an unlocked token."""
+
+    def signing_key(self, label: str, role: Role, product: str | None, token: str) -> SigningKey:
+        """A key let through by the key store; its use is logged. Raises PolicyViolation, TokenError."""
+
+    def change(self, step: str) -> Change:
+        """What the key store notes with a change: now, the operator, and ceremony and step as the reason."""
+
+    def genesis_content(self, product: str) -> TrustBundleContent:
+        """What version 1 of a product's trust bundle says. Raises ConfigurationError, PolicyViolation TB-01."""
+
+    def log(self, kind: EventKind, step: str, details: dict[str, Any]) -> None:
+        """Log what a step did, once: an event of this kind, ceremony and step that is there already is not repeated."""
+
+
+def reason_of(ceremony: str, step: str) -> str:
+    """How the key store says which step of which ceremony made a change: so a rerun knows its own work."""
+    return f"ceremony {ceremony}, step {step}"
