@@ -6,7 +6,7 @@ Nothing heavy is imported before it is needed: `package build` starts through th
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
-from pki.errors import ConfigurationError, PolicyViolation
+from pki.errors import ConfigurationError, PolicyViolation, StrongroomError
 from signer.authority.development_material import refuse_fake_path, refuse_known_test_key
 from signer.authority.repository import AUTHORITY_FILE, AuthorityRepository, locate
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bootloader.reference.board import Board
     from pki.roles import Role
     from signer.authority.model import KeyConfig, PinConfig, Site, TokenConfig
+    from signer.log.audit_log import TileLog
+    from signer.log.logged_key import LoggedKey
     from signer.store.key_store import KeyStore
     from signer.store.signing_gate import ContentKeyLedger, SigningPermit
     from signer.store.values import Change, KeyRecord
@@ -80,10 +82,10 @@ def change_by_operator(reason: str, when: datetime) -> Change:
     """Who changes the key store, as recorded: the account on this machine."""
     from signer.store.values import Change
 
-    return Change(when, _operator(), reason)
+    return Change(when, operator(), reason)
 
 
-def _operator() -> str:
+def operator() -> str:
     """The account of the process by its user id: environment variables could say anything."""
     import pwd
 
@@ -204,7 +206,8 @@ def token_holding(site: Site, serial: str, label: str) -> str:
 class SigningKeys:
     """The keys that one command signs with: each is let through by the key store, then found on its token.
 
-    A context manager. Each token is opened once, however many of its keys are used.
+    A context manager. Each token is opened once, however many of its keys are used. Where the authority has an audit
+    log, every use of a key is logged, and a checkpoint is signed at the end.
     """
 
     def __init__(self, repository: AuthorityRepository, site: Site, when: datetime) -> None:
@@ -213,6 +216,25 @@ class SigningKeys:
         self._when = when
         self._sessions: dict[str, Session] = {}
         self._stack = ExitStack()
+        self._log: TileLog | None = None
+
+    @property
+    def log(self) -> TileLog | None:
+        """The authority's audit log with its key at hand, opened when first asked for; None without [log].
+
+        Raises AuditError, PolicyViolation AL-02 (production without a log), AL-05, KS-…, TokenError.
+        """
+        if self._log is None and may_be_unlogged(self._repository):
+            return None
+        if self._log is None:
+            self._log = self._stack.enter_context(open_log(self._repository, self))
+        return self._log
+
+    def log_key(self, token_name: str, label: str) -> KeyHandle:
+        """The key that signs checkpoints. Its own uses are not logged."""
+        from pki.roles import Role
+
+        return self._find(require_may_sign(self._repository, label, Role.LOG, None, self._when), token_name)
 
     def session(self, token_name: str) -> Session:
         """The session with a token of the site, opened when first asked for."""
@@ -221,25 +243,25 @@ class SigningKeys:
             self._sessions[token_name] = self._stack.enter_context(session)
         return self._sessions[token_name]
 
-    def key(self, config: KeyConfig, role: Role, product: str | None) -> KeyHandle:
+    def key(self, config: KeyConfig, role: Role, product: str | None) -> KeyHandle | LoggedKey:
         """The key that a product file names, if it may sign now for this role and product.
 
         Raises PolicyViolation (KS-…, DEV-01), KeyStoreError, ConfigurationError, TokenError.
         """
         permit = require_may_sign(self._repository, config.label, role, product, self._when)
-        return self._find(permit, config.token)
+        return self._logged(permit, config.token)
 
-    def permitted(self, permit: SigningPermit, token_name: str) -> KeyHandle:
+    def permitted(self, permit: SigningPermit, token_name: str) -> KeyHandle | LoggedKey:
         """The key of a permit that `require_may_sign` has just given. Raises what `key` raises of tokens."""
-        return self._find(permit, token_name)
+        return self._logged(permit, token_name)
 
-    def key_of_store(self, label: str, role: Role, product: str | None) -> tuple[KeyHandle, Session]:
+    def key_of_store(self, label: str, role: Role, product: str | None) -> tuple[KeyHandle | LoggedKey, Session]:
         """The same for a key named by its label alone: the key store knows its token, and the site must have it."""
         permit = require_may_sign(self._repository, label, role, product, self._when)
         token_name = token_holding(self._site, permit.token_serial, permit.token_label)
-        return self._find(permit, token_name), self.session(token_name)
+        return self._logged(permit, token_name), self.session(token_name)
 
-    def key_for_request(self, record: KeyRecord) -> KeyHandle:
+    def key_for_request(self, record: KeyRecord) -> KeyHandle | LoggedKey:
         """A recorded key that is to sign a certification request for itself, which it may before it is activated.
 
         Raises PolicyViolation KS-07, KS-23, and what `key` raises.
@@ -252,7 +274,16 @@ class SigningKeys:
             raise PolicyViolation("KS-23", f"keys of role {record.role} do not sign")
         token = record.token
         permit = SigningPermit(record.cka_id, record.label, record.public_key, token.serial, token.label)
-        return self._find(permit, token_holding(self._site, token.serial, token.label))
+        return self._logged(permit, token_holding(self._site, token.serial, token.label))
+
+    def _logged(self, permit: SigningPermit, token_name: str) -> KeyHandle | LoggedKey:
+        log = self.log
+        handle = self._find(permit, token_name)
+        if log is None:
+            return handle
+        from signer.log.logged_key import LoggedKey
+
+        return LoggedKey(handle, permit.label, log, operator(), _purpose(), now)
 
     def _find(self, permit: SigningPermit, token_name: str) -> KeyHandle:
         from signer.tokens import KeyRef
@@ -275,8 +306,14 @@ class SigningKeys:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sessions.clear()
-        self._stack.close()
+        try:
+            if self._log is not None:
+                with suppress(StrongroomError) if error is not None else nullcontext():
+                    self._log.checkpoint()
+        finally:
+            self._log = None
+            self._sessions.clear()
+            self._stack.close()
 
 
 def signing_keys(repository: AuthorityRepository, site: Site, when: datetime) -> SigningKeys:
@@ -298,3 +335,44 @@ def content_key_ledger(repository: AuthorityRepository, when: datetime) -> Conte
     from signer.store.signing_gate import ContentKeyLedger
 
     return ContentKeyLedger(repository.key_store_path, when)
+
+
+# The audit log
+
+
+def may_be_unlogged(repository: AuthorityRepository) -> bool:
+    """Whether the authority has no [log]. Raises PolicyViolation AL-02 in production, which must have one."""
+    if repository.authority.log is not None:
+        return False
+    if repository.authority.environment.value == "production":
+        raise PolicyViolation(
+            "AL-02",
+            "in production every use of a key is logged, and strongroom.toml has no [log]: add it, then make the log "
+            "with `strongroom audit init`",
+        )
+    return True
+
+
+def open_log(repository: AuthorityRepository, keys: SigningKeys | None) -> TileLog:
+    """The audit log that [log] names, with its key if `keys` are given, to sign checkpoints.
+
+    Raises AuditError, ConfigurationError without [log], PolicyViolation AL-05, and what finding the key raises.
+    """
+    from signer.log.audit_log import open_audit_log
+
+    config, path = repository.authority.log, repository.log_path
+    if config is None or path is None:
+        raise ConfigurationError(
+            f"{repository.root / AUTHORITY_FILE} has no [log]; add it, then `strongroom audit init`"
+        )
+    key = None if keys is None else keys.log_key(config.token, config.label)
+    return open_audit_log(path, key)
+
+
+def _purpose() -> str:
+    """What is being done, for the log: the command's name."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    words = [] if context is None else context.command_path.split()[1:]
+    return " ".join(words)[:100] or "library"

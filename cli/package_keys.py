@@ -18,6 +18,7 @@ from signer.authority.repository import AuthorityRepository
 from signer.packages.terms import PackageType, signer_count
 
 if TYPE_CHECKING:
+    from signer.log.logged_key import LoggedKey
     from signer.packages.encryption import PackagingMeans
     from signer.store.signing_gate import SigningPermit
     from signer.tokens.key_handle import KeyHandle
@@ -38,9 +39,9 @@ class PermittedKey:
         self._token = config.token
         self._permit = permit
         self._keys = keys
-        self._handle: KeyHandle | None = None
+        self._handle: KeyHandle | LoggedKey | None = None
 
-    def at_hand(self) -> KeyHandle:
+    def at_hand(self) -> KeyHandle | LoggedKey:
         """The key on its token, found before long work begins. Raises TokenError, PolicyViolation."""
         if self._handle is None:
             self._handle = self._keys.permitted(self._permit, self._token)

@@ -33,6 +33,26 @@ class RecipientKind(enum.Enum):
     GROUP = "group"
 
 
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[log]` of strongroom.toml: where the audit log is, which key signs its checkpoints, and who witnesses it."""
+
+    token: Slug
+    label: str
+    path: str = "log"
+    witnesses: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=r"^[!-*,-~]{1,100}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$")]],
+        msgspec.Meta(max_length=16),
+    ] = []
+
+    def __post_init__(self) -> None:
+        try:
+            role = parse_key_label(self.label).role
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        if role is not Role.LOG:
+            raise ValueError(f"key {self.label!r} has the role {role.value!r}; the log's key has the role 'log'")
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`strongroom.toml`, at the root of the repository."""
 
@@ -41,6 +61,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     environment: Environment
     default_site: Slug
     key_store: str = "store/keys.sqlite"
+    log: LogConfig | None = None
 
 
 class PinConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):

@@ -8,6 +8,7 @@ products/         one file per product
 sites/            one file per site: modules, tokens, PIN sources
 boards/           board files: flash regions of the microcontrollers
 store/            the key store
+log/              the audit log: tiles, checkpoint, index
 public/           certificates, public keys, trust bundles: what anyone may have
 """
 
@@ -54,6 +55,11 @@ class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
     def key_intents_path(self) -> Path:
         """Where intents to generate keys are written: beside the key store."""
         return self.key_store_path.parent / "intents"
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where the audit log is, made absolute against the repository; None for an authority without [log]."""
+        return None if self.authority.log is None else self.root / self.authority.log.path
 
     @cached_property
     def people(self) -> People:

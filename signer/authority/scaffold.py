@@ -76,7 +76,7 @@ def _initial_files(settings: NewAuthority) -> dict[str, str]:
         "sites/main.toml": _SITE.format(modules=_module_lines(settings.modules)),
         "products/README.md": _PRODUCTS_README,
         "public/README.md": _PUBLIC_README,
-        ".gitignore": "store/\n",
+        ".gitignore": "store/\nlog/\n",
         **{f"boards/{board}.toml": text for board, text in sorted(settings.boards.items())},
         **{f"{POLICY_FOLDER}/{name}": text for name, text in sorted(settings.policies.items())},
     }
@@ -95,6 +95,13 @@ name = {name}
 environment = "{environment}"
 default_site = "main"
 key_store = "{key_store}"
+
+# The audit log; production demands it. `strongroom key generate log --token TOKEN --activate` makes its key, and then
+# `strongroom audit init` the log. `witnesses` are the keys that `strongroom audit witness new` prints.
+# [log]
+# token = "release"
+# label = "sr:log:-:0001"
+# witnesses = []
 """
 
 _PEOPLE = """\
