@@ -6,7 +6,7 @@ Every write is one transaction, synced when the call returns. Importing this cos
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,9 @@ from pki.errors import InputRefused, PolicyViolation
 from pki.key_specs import MAX_SEQUENCE, KeySpec, key_label, parse_key_label
 from pki.key_states import KeyState, may_change_state
 from pki.roles import Role
+from signer.store import custody_rows
 from signer.store.certificate_facts import read_certificate
+from signer.store.custody_values import CopyOrigin, NewBackup
 from signer.store.errors import KeyConflict, KeyStoreDamaged, KeyUnknown
 from signer.store.key_rules import require_not_backdated, require_window
 from signer.store.row_values import certificate_record, key_record, state_change
@@ -63,10 +65,10 @@ class KeyStore:
     # Reading
 
     def keys(self, *, token: tuple[str, str] | None = None, role: Role | None = None) -> tuple[KeyRecord, ...]:
-        """Every key, or those on one token (serial, label) or of one role, sorted by label."""
+        """Every key, or those that are or were on one token (serial, label), or those of one role, sorted by label."""
         query = select(KeyRow).order_by(KeyRow.label)
         if token is not None:
-            query = query.join(TokenRow).where(TokenRow.serial == token[0], TokenRow.label == token[1])
+            query = query.where(custody_rows.ever_on(*token))
         if role is not None:
             query = query.where(KeyRow.role == role)
         with self._transaction(self._reading, "read") as session:
@@ -101,8 +103,14 @@ class KeyStore:
 
     # Writing
 
-    def register(self, key: NewKey, change: Change) -> KeyRecord:
-        """Record a new key in state pre-activation; raises KeyConflict when its label or CKA_ID is known."""
+    def register(
+        self, key: NewKey, change: Change, *, backup: NewBackup | None = None, copies_on: Sequence[TokenRecord] = ()
+    ) -> KeyRecord:
+        """Record a new key in state pre-activation, with its backup and its copies on further tokens.
+
+        Raises KeyConflict when its label or CKA_ID is known, or its backup. A key with either was created at
+        `change.now`.
+        """
         with self._transaction(self._writing, "write to") as session:
             _refuse_known(session, key)
             row = KeyRow(
@@ -118,6 +126,10 @@ class KeyStore:
             session.add(row)
             session.flush()
             _append(session, row, None, KeyState.PRE_ACTIVATION, change)
+            if backup is not None:
+                custody_rows.add_backup(session, row, backup, change)
+            tokens = [_token_row(session, token) for token in copies_on]
+            custody_rows.add_copies(session, row, tokens, CopyOrigin.TRANSFERRED, change)
             return key_record(row)
 
     def activate(self, cka_id: bytes, not_before: datetime, not_after: datetime, change: Change) -> KeyRecord:
@@ -172,6 +184,29 @@ class KeyStore:
             if not _end_certificate(session, row, change):
                 raise KeyConflict(f"key {row.label} has no current certificate")
             return _fresh(session, row)
+
+    def add_restored(self, cka_id: bytes, token: TokenRecord, change: Change) -> KeyRecord:
+        """Record that a key was restored to a token; raises KeyConflict when it is recorded there, KeyUnknown."""
+        with self._transaction(self._writing, "write to") as session:
+            row = _row_of(session, cka_id)
+            if key_record(row).origin_on(token.identity) is not None:
+                raise KeyConflict(f"key {row.label} is recorded on token {token.serial} ({token.label!r}) already")
+            custody_rows.add_copies(session, row, [_token_row(session, token)], CopyOrigin.RESTORED, change)
+            return key_record(row)
+
+    def end_instance(self, cka_id: bytes, token: tuple[str, str], change: Change) -> KeyRecord:
+        """A token (serial, label) has a key no more; raises KeyConflict, KeyUnknown, PolicyViolation KS-31."""
+        with self._transaction(self._writing, "write to") as session:
+            row = _row_of(session, cka_id)
+            custody_rows.end_instance(session, row, token, change)
+            return key_record(row)
+
+    def end_backup(self, cka_id: bytes, digest: bytes, change: Change) -> KeyRecord:
+        """Record that a backup can restore nothing any more; raises KeyConflict, PolicyViolation KS-31, KeyUnknown."""
+        with self._transaction(self._writing, "write to") as session:
+            row = _row_of(session, cka_id)
+            custody_rows.end_backup(session, row, digest, change)
+            return key_record(row)
 
     @contextmanager
     def _transaction(self, engine: Engine, doing: str) -> Iterator[Session]:

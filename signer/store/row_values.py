@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pki.values import PublicKey
-from signer.store.tables import CertificateRow, KeyRow, StateChangeRow, TokenRow
+from signer.store.custody_values import BackupRecord, CopyRecord
+from signer.store.tables import CertificateRow, KeyBackupRow, KeyCopyRow, KeyRow, StateChangeRow, TokenRow
 from signer.store.values import CertificateRecord, Change, KeyRecord, StateChange, TokenRecord
 
 
@@ -32,6 +33,24 @@ def certificate_record(row: CertificateRow) -> CertificateRecord:
     )
 
 
+def copy_record(row: KeyCopyRow) -> CopyRecord:
+    """A copy."""
+    made = Change(row.made_at, row.made_by, row.reason)
+    return CopyRecord(token_record(row.token), row.origin, made, _end(row))
+
+
+def backup_record(row: KeyBackupRow) -> BackupRecord:
+    """A backup."""
+    made = Change(row.made_at, row.made_by, row.reason)
+    return BackupRecord(row.digest, row.method, row.kek_kcv, row.ceremony_digest, made, _end(row))
+
+
+def _end(row: KeyCopyRow | KeyBackupRow) -> Change | None:
+    if row.ended_at is None or row.ended_by is None or row.end_reason is None:
+        return None
+    return Change(row.ended_at, row.ended_by, row.end_reason)
+
+
 def key_record(row: KeyRow) -> KeyRecord:
     """A key with its current state and certificate; ValueError for one without a history or with a bad public key."""
     if not row.changes:
@@ -52,4 +71,6 @@ def key_record(row: KeyRow) -> KeyRecord:
         state=newest.to_state,
         state_since=newest.changed_at,
         certificate=None if current is None else certificate_record(current),
+        copies=tuple(copy_record(copy) for copy in row.copies),
+        backups=tuple(backup_record(backup) for backup in row.backups),
     )

@@ -31,16 +31,43 @@ _NEWEST_STATE = """
 """
 _BY_CKA_ID = _NEWEST_STATE.format(column="k.cka_id")
 _BY_LABEL = _NEWEST_STATE.format(column="k.label")
+# A row of origin `generated` says that the key's first token has it no more.
+_COPIES = """
+    SELECT c.origin, t.serial, t.label FROM key_copies AS c JOIN tokens AS t ON t.id = c.token_id
+    WHERE c.cka_id = ? AND (c.ended_at IS NULL OR c.origin = 'generated') ORDER BY c.id
+"""
+_NO_TOKEN = ("", "")
 
 
 class SigningPermit(msgspec.Struct, frozen=True):
-    """The key that may sign, as the store knows it: which token it is on and which public key it has."""
+    """The key that may sign, as the store knows it: which tokens it is on and which public key it has.
+
+    `token_serial` and `token_label` name its first token, or its first current copy's when that has it no more; they
+    are empty when no token has it. `other_tokens` are (serial, label) of the remaining current copies.
+    """
 
     cka_id: bytes
     label: str
     public_key: PublicKey
     token_serial: str
     token_label: str
+    other_tokens: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def tokens(self) -> tuple[tuple[str, str], ...]:
+        """Serial and label of every token on which it may sign."""
+        first = (self.token_serial, self.token_label)
+        return self.other_tokens if first == _NO_TOKEN else (first, *self.other_tokens)
+
+    def require_token(self, serial: str, label: str) -> None:
+        """Raise PolicyViolation KS-26 unless the key is recorded on the token that was opened."""
+        if (serial, label) not in self.tokens:
+            recorded = ", ".join(f"{one[0]} ({one[1]!r})" for one in self.tokens) or "none"
+            raise PolicyViolation(
+                "KS-26",
+                f"key {self.label} is recorded on token {recorded}, and not on {serial} ({label!r}), which was opened; "
+                "correct the token's name",
+            )
 
     def require_public_key(self, public_key: PublicKey) -> None:
         """Raise PolicyViolation KS-25 unless the key found on the token is the recorded one."""
@@ -98,18 +125,20 @@ def _read(path: Path, key: bytes | str) -> _GateRecord | None:
     try:
         with explained(path, "read"):
             row = connection.execute(_BY_LABEL if isinstance(key, str) else _BY_CKA_ID, (key,)).fetchone()
+            copies = [] if row is None else connection.execute(_COPIES, (row[0],)).fetchall()
     finally:
         connection.close()
     if row is None:
         return None
     try:
-        return _record_of(row)
+        return _record_of(row, copies)
     except ValueError as error:
         raise KeyStoreDamaged(f"key store {path}: the record of a key is damaged ({error}); restore a backup") from None
 
 
 def _record_of(
     row: tuple[bytes, str, str, str | None, bytes | None, str | None, str | None, str, str, str, str],
+    copies: list[tuple[str, str, str]],
 ) -> _GateRecord:
     """Take a row apart; ValueError for anything that the key store does not write."""
     cka_id, label, role, product, spki, not_before, not_after, token_serial, token_label, state, changed_at = row
@@ -118,7 +147,8 @@ def _record_of(
         public_key = PublicKey.from_spki(spki)
         if public_key.cka_id != cka_id:
             raise ValueError("its CKA_ID is not the one derived from its public key")
-        permit = SigningPermit(cka_id, label, public_key, token_serial, token_label)
+        first, *others = _tokens_of((token_serial, token_label), copies)
+        permit = SigningPermit(cka_id, label, public_key, *first, tuple(others))
     return _GateRecord(
         permit=permit,
         label=label,
@@ -129,6 +159,13 @@ def _record_of(
         not_before=None if not_before is None else text_to_time(not_before),
         not_after=None if not_after is None else text_to_time(not_after),
     )
+
+
+def _tokens_of(home: tuple[str, str], copies: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """The tokens that have the key, its home first; a name of none when there is none."""
+    left_home = any(origin == "generated" for origin, *_ in copies)
+    current = [(serial, label) for origin, serial, label in copies if origin != "generated"]
+    return (current if left_home else [home, *current]) or [_NO_TOKEN]
 
 
 class ContentKeyLedger:

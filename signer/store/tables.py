@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator
 from pki.key_specs import KeyAlgorithm
 from pki.key_states import KeyState
 from pki.roles import Role
+from signer.store.custody_values import CopyOrigin
 from signer.store.stored_times import text_to_time, time_to_text
 
 
@@ -60,6 +61,7 @@ class Base(DeclarativeBase):
         Role: StoredName(Role),
         KeyAlgorithm: StoredName(KeyAlgorithm),
         KeyState: StoredName(KeyState),
+        CopyOrigin: StoredName(CopyOrigin),
     }
 
 
@@ -96,6 +98,8 @@ class KeyRow(Base):
     certificates: Mapped[list[CertificateRow]] = relationship(
         lazy="selectin", order_by="(CertificateRow.added_at, CertificateRow.sha256)"
     )
+    backups: Mapped[list[KeyBackupRow]] = relationship(lazy="selectin", order_by="KeyBackupRow.digest")
+    copies: Mapped[list[KeyCopyRow]] = relationship(lazy="selectin", order_by="KeyCopyRow.id")
 
 
 class StateChangeRow(Base):
@@ -133,6 +137,49 @@ class CertificateRow(Base):
     added_by: Mapped[str]
     reason: Mapped[str]
     ended_at: Mapped[datetime | None]
+
+
+class KeyBackupRow(Base):
+    """A backup file of a key, there while `ended_at` is NULL."""
+
+    __tablename__ = "key_backups"
+    __table_args__ = (Index("backups_of_key", "cka_id"),)
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    cka_id: Mapped[bytes] = mapped_column(ForeignKey("keys.cka_id"))
+    method: Mapped[str]
+    kek_kcv: Mapped[bytes]
+    ceremony_digest: Mapped[bytes | None]
+    made_at: Mapped[datetime]
+    made_by: Mapped[str]
+    reason: Mapped[str]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+    end_reason: Mapped[str | None]
+
+
+class KeyCopyRow(Base):
+    """A copy of a key on a further token, current while `ended_at` is NULL; or that its first token has it no more."""
+
+    __tablename__ = "key_copies"
+    __table_args__ = (
+        Index("copies_of_key", "cka_id"),
+        Index("one_current_copy", "cka_id", "token_id", unique=True, sqlite_where=text("ended_at IS NULL")),
+        Index("one_end_of_home", "cka_id", unique=True, sqlite_where=text("origin = 'generated'")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cka_id: Mapped[bytes] = mapped_column(ForeignKey("keys.cka_id"))
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id"))
+    origin: Mapped[CopyOrigin]
+    made_at: Mapped[datetime]
+    made_by: Mapped[str]
+    reason: Mapped[str]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
+    end_reason: Mapped[str | None]
+
+    token: Mapped[TokenRow] = relationship(lazy="joined", innerjoin=True)
 
 
 class ContentKeyUsedRow(Base):

@@ -10,6 +10,7 @@ from pki.key_specs import KEY_SPECS, KeyAlgorithm, KeySpec, parse_key_label
 from pki.key_states import KeyState
 from pki.roles import Role
 from pki.values import PublicKey
+from signer.store.custody_values import BackupRecord, CopyOrigin, CopyRecord
 
 CKA_ID_SIZE_BYTES = 20
 MAX_WHO_LENGTH = 128
@@ -133,11 +134,33 @@ class KeyRecord:
     state: KeyState
     state_since: datetime
     certificate: CertificateRecord | None
+    copies: tuple[CopyRecord, ...] = ()
+    backups: tuple[BackupRecord, ...] = ()
 
     @property
     def spec(self) -> KeySpec:
         """What its role demands of it."""
         return KEY_SPECS[self.role]
+
+    @property
+    def tokens(self) -> tuple[TokenRecord, ...]:
+        """Every token that has it now: its home first, unless that has it no more, then its current copies."""
+        left_home = any(copy.origin is CopyOrigin.GENERATED for copy in self.copies)
+        current = tuple(copy.token for copy in self.copies if copy.ended is None)
+        return current if left_home else (self.token, *current)
+
+    @property
+    def was_extractable(self) -> bool:
+        """Whether it was wrapped when it was generated: for a backup file, or for a copy."""
+        return bool(self.backups) or any(copy.origin is CopyOrigin.TRANSFERRED for copy in self.copies)
+
+    def origin_on(self, token: tuple[str, str]) -> CopyOrigin | None:
+        """How the instance on a token (serial, label) came there; None if there is none (any more)."""
+        for copy in self.copies:
+            if copy.ended is None and copy.token.identity == token:
+                return copy.origin
+        at_home = self.token.identity == token and self.token in self.tokens
+        return CopyOrigin.GENERATED if at_home else None
 
 
 def _require_line(what: str, text: str, min_length: int, max_length: int) -> None:

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from pki.key_specs import KEY_SPECS, KeyAlgorithm, key_label
 from pki.roles import Role
 from pki.values import PublicKey
+from signer.store.custody_values import NewBackup
 from signer.store.values import Change, NewKey, TokenRecord
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -23,6 +24,10 @@ DAY = timedelta(days=1)
 TOKEN = TokenRecord("7bd61f2e0a9c4e01", "release", "/usr/lib/softhsm/libsofthsm2.so")
 OTHER_TOKEN = TokenRecord("7bd61f2e0a9c4e01", "roots", "/usr/lib/softhsm/libsofthsm2.so")
 """Of the same serial, as NSS softokn's tokens are."""
+
+
+THIRD_TOKEN = TokenRecord("00c0ffee00c0ffee", "spare", "/usr/lib/softhsm/libsofthsm2.so")
+BACKUP = NewBackup(bytes(range(32)), bytes(range(5)), None)
 
 
 def change(now: datetime = NOW, reason: str = "test", who: str = "alice@example.com") -> Change:

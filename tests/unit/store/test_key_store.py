@@ -286,4 +286,9 @@ def test_the_store_holds_nothing_secret(store: KeyStore, store_path: Path) -> No
         *(f"certificates.{name}" for name in ("sha256", "cka_id", "der", "serial_number", "subject", "issuer")),
         *(f"certificates.{name}" for name in ("not_before", "not_after", "added_at", "added_by", "reason", "ended_at")),
         *(f"content_keys_used.{name}" for name in ("fingerprint", "claimed_at")),
+        *(f"key_backups.{name}" for name in ("digest", "cka_id", "method", "kek_kcv", "ceremony_digest")),
+        *(f"key_copies.{name}" for name in ("id", "cka_id", "token_id", "origin")),
+        *(f"{table}.{name}" for table in ("key_backups", "key_copies") for name in ("made_at", "made_by", "reason")),
+        *(f"{table}.{name}" for table in ("key_backups", "key_copies") for name in ("ended_at", "ended_by")),
+        *(f"{table}.end_reason" for table in ("key_backups", "key_copies")),
     }

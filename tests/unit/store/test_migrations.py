@@ -102,7 +102,7 @@ def test_upgrading_a_current_store_does_nothing(store_path: Path, tmp_path: Path
 
 def test_a_newer_store_is_not_upgraded(store_path: Path, tmp_path: Path) -> None:
     with closing(raw(store_path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(KeyStoreTooNew):
         upgrade_key_store(store_path, tmp_path / "before.sqlite")
     assert not (tmp_path / "before.sqlite").exists()
@@ -126,7 +126,7 @@ def no_last_trigger(connection: sqlite3.Connection) -> None:
     """The last statement but one fails, after the new table and its first trigger were made."""
 
     def refuse(action: int, name: str | None, *_: str | None) -> int:
-        last = action == sqlite3.SQLITE_CREATE_TRIGGER and name == "content_keys_used_are_fixed"
+        last = action == sqlite3.SQLITE_CREATE_TRIGGER and name == "key_copies_are_fixed"
         return sqlite3.SQLITE_DENY if last else sqlite3.SQLITE_OK
 
     connection.set_authorizer(refuse)

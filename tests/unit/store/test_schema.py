@@ -22,14 +22,16 @@ from signer.store.maintenance import migrations_config
 from signer.store.sqlite_file import connect
 from signer.store.stored_times import time_to_text
 from signer.store.tables import Base
-from tests.unit.store.stores import DAY, NOW, certificate_for, change, new_key, raw, software_key
+from tests.unit.store.stores import BACKUP, DAY, NOW, OTHER_TOKEN, certificate_for, change, new_key, raw, software_key
 
 
 @pytest.fixture
 def populated(store: KeyStore, store_path: Path) -> Iterator[sqlite3.Connection]:
-    """An active key with a certificate and a claim, open in another program: only foreign keys and triggers set."""
+    """An active key with a certificate, a backup and a copy, and a claim, open in another program: only foreign keys
+    and triggers set.
+    """
     private, public = software_key()
-    key = store.register(new_key(key=public), change())
+    key = store.register(new_key(key=public), change(), backup=BACKUP, copies_on=[OTHER_TOKEN])
     store.activate(key.cka_id, NOW, NOW + DAY, change())
     store.set_certificate(key.cka_id, certificate_for(private), change())
     with closing(raw(store_path)) as connection:
@@ -133,7 +135,14 @@ def another_key(algorithm: str, window: str, spki: str = "NULL") -> str:
     return f"INSERT INTO keys SELECT {values} FROM keys"  # noqa: S608
 
 
+def copy_of(origin: str, token: str, made_at: str = "made_at", end: str = "NULL, NULL, NULL") -> str:
+    """Another copy of the key, whose home is token 1 and which has a copy on token 2."""
+    values = f"NULL, cka_id, {token}, '{origin}', {made_at}, 'x', 'x', {end}"
+    return f"INSERT INTO key_copies SELECT {values} FROM key_copies"  # noqa: S608
+
+
 TIME = "'2026-11-22T12:00:00.123456Z'"
+LATER = "'2026-11-23T12:00:00.123456Z'"
 FORBIDDEN = {
     "delete a key": ("DELETE FROM keys", "never taken out"),
     "replace a claim": ("REPLACE INTO content_keys_used SELECT * FROM content_keys_used", "never forgotten"),
@@ -167,6 +176,35 @@ FORBIDDEN = {
     "claim a content key twice": ("INSERT INTO content_keys_used SELECT * FROM content_keys_used", "UNIQUE"),
     "claim a short fingerprint": (f"INSERT INTO content_keys_used VALUES (zeroblob(31), {TIME})", "CHECK .*length"),  # noqa: S608
     "claim text": (f"INSERT INTO content_keys_used VALUES ('{'x' * 32}', {TIME})", "cannot store TEXT value in BLOB"),  # noqa: S608
+    "delete a backup": ("DELETE FROM key_backups", "never taken out"),
+    "change a backup": ("UPDATE key_backups SET kek_kcv = zeroblob(5)", "can only be ended"),
+    "end a backup without saying who": (f"UPDATE key_backups SET ended_at = {LATER}", "CHECK"),  # noqa: S608
+    "make a backup of a key that is there already": (
+        f"INSERT INTO key_backups SELECT zeroblob(32), cka_id, method, kek_kcv, NULL, {LATER}, 'x', 'x', NULL, NULL, "  # noqa: S608
+        "NULL FROM key_backups",
+        "made when its key is generated",
+    ),
+    "back up in an unknown way": (
+        "INSERT INTO key_backups SELECT zeroblob(32), cka_id, 'paper', kek_kcv, NULL, made_at, 'x', 'x', NULL, NULL, "
+        "NULL FROM key_backups",
+        "CHECK .*method",
+    ),
+    "delete a copy": ("DELETE FROM key_copies", "never taken out"),
+    "move a copy": ("UPDATE key_copies SET token_id = 1", "can only be ended"),
+    "copy to a token twice": (copy_of("restored", "2"), "UNIQUE constraint failed: key_copies.cka_id"),
+    "transfer a key that is there already": (copy_of("transferred", "2", LATER), "transferred when it is generated"),
+    "transfer a key to its own token": (copy_of("transferred", "1"), "transferred when it is generated"),
+    "say that a home is left without an end": (copy_of("generated", "1"), "CHECK .*generated"),
+    "say of another token that it was the home": (
+        copy_of("generated", "2", end=f"{LATER}, 'x', 'x'"),
+        "generated on its first token",
+    ),
+    "copy to an unknown token": (copy_of("restored", "99"), "FOREIGN KEY"),
+    "copy in an unknown way": (copy_of("stolen", "1"), "CHECK .*origin"),
+    "end a copy before it was made": (
+        "UPDATE key_copies SET ended_at = '2026-11-21T12:00:00.000000Z', ended_by = 'x', end_reason = 'x'",
+        "CHECK .*made_at <= ended_at",
+    ),
     "record a token twice": (
         "INSERT INTO tokens (serial, label, module_path) SELECT serial, label, 'x' FROM tokens",
         "UNIQUE constraint failed: tokens.serial, tokens.label",
