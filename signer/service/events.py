@@ -53,7 +53,7 @@ def failure_event(actor: str, admitted: Admitted, intent_index: int, failure: St
     """That the HSM was, or may have been asked, and nothing was released."""
     subject = _subject(admitted)
     details = {name: subject[name] for name in ("request_digest", "head_digest", "product", "kind")}
-    details |= {"rule": rule_of(failure), "reason": reason_of(failure), "intent": intent_index}
+    details |= {"rule_id": rule_of(failure), "reason": reason_of(failure), "intent": intent_index}
     return Event(kind=EventKind.SIGN_FAILED, actor=actor, details=details)
 
 
@@ -63,7 +63,7 @@ def refusal_event(
     """That an order was refused, under which policy set, with what its request says, which may be untrue."""
     details: dict[str, Any] = {
         "request_digest": request_digest.hex(),
-        "rule": rule_of(refusal),
+        "rule_id": rule_of(refusal),
         "reason": reason_of(refusal),
         "policy_digest": policy_digest.hex(),
     }

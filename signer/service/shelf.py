@@ -53,9 +53,18 @@ class Shelf:
             raise OutputError(f"{self._folder}: cannot be written ({error.strerror}); nothing was signed") from None
         try:
             self._wait_for(descriptor)
+            self._remove_parts()
             yield
         finally:
             os.close(descriptor)
+
+    def _remove_parts(self) -> None:
+        """What killed calls had begun to write: nobody writes while the lock is held. Raises OutputError."""
+        for part in self._folder.glob(".*.part"):
+            try:
+                part.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{part}: cannot be removed ({error.strerror}); nothing was signed") from None
 
     def _wait_for(self, descriptor: int) -> None:
         end = time.monotonic() + self._lock_wait_seconds
@@ -81,12 +90,12 @@ class Shelf:
         return path
 
     def drop_unjudged(self, request_digest: bytes) -> None:
-        """Remove a signed package that may not be released, with what a killed call left of one. Raises OutputError."""
+        """Remove a signed package that may not be released. Raises OutputError."""
         path = self.unjudged(request_digest)
         try:
-            found = [path, *self._folder.glob(f".{path.name}.*.part")]
-            for item in found:
-                item.unlink(missing_ok=True)
+            if not path.exists():
+                return
+            path.unlink()
             sync_folder(self._folder)
         except OSError as error:
             raise OutputError(f"{path}: cannot be removed ({error.strerror}); nothing was signed") from None
