@@ -29,6 +29,7 @@ class _Strongroom(LazyGroup):
         "token": ("cli.commands.token", "Initialise, list and look into PKCS#11 tokens."),
         "key": ("cli.commands.key", "Generate, list, audit and retire keys."),
         "cert": ("cli.commands.cert", "Issue and verify X.509 certificates."),
+        "policy": ("cli.commands.policy", "Check and explain the policies that decide what is signed."),
         "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
         "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -15,6 +16,13 @@ from policies.policy_set import PolicySet
 from policies.question import Approver, PolicyQuestion, spread
 
 _LABEL_WIDTH = 18
+_LINE_WIDTH = 110
+_ORDER_WORDS = {
+    "first": "there is no release yet",
+    "newer": "newer than the last release",
+    "same": "the same as the last release",
+    "older": "older than the last release",
+}
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +56,18 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def _lines(self) -> Iterator[str]:
         asked = self.question
-        word = "ALLOW" if isinstance(self.decision, Allow) else "DENY"
-        yield f"{word}: {asked.action} for {asked.product} in {asked.environment}, asked for by {asked.requester.id}"
-        for violation in () if isinstance(self.decision, Allow) else self.decision.violations:
-            yield f"  [{violation.rule_id}] {violation}"
-        for item in self.permits:
-            if item.is_met:
-                yield f"  permitted by {item.policy.id}: {item.policy.text}"
-        yield "Known"
+        allowed = isinstance(self.decision, Allow)
+        verdict = "ALLOW" if allowed else "DENY"
+        yield f"{verdict}: {asked.action} for {asked.product} in {asked.environment}, asked for by {asked.requester.id}"
+        yield from (f"  [{item.rule_id}] {item}" for item in getattr(self.decision, "violations", ()))
+        word = "permitted" if allowed else "it would be permitted"
+        yield from (f"  {word} by {item.policy.id}: {item.policy.text}" for item in self.permits if item.is_met)
+        yield "\nWhat is known"
         yield from (f"  {label.ljust(_LABEL_WIDTH)} {value}" for label, value in _known(asked))
         if self.silent:
-            yield f"Not forbidden by {', '.join(policy.id for policy in self.silent)}"
+            yield "\nPolicies that forbid other things"
+            names = ", ".join(policy.id for policy in self.silent)
+            yield from (f"  {line}" for line in wrap(names, _LINE_WIDTH, break_on_hyphens=False))
 
 
 def explain(policy_set: PolicySet, question: PolicyQuestion, decision: PolicyDecision | None = None) -> Explanation:
@@ -81,23 +90,19 @@ def _known(asked: PolicyQuestion) -> Iterator[tuple[str, str]]:
     yield "requester", f"{_person(requester)}; roles {', '.join(asked.requester.roles)}"
     approvers = asked.counted_approvers
     groups = spread([approver.person.groups for approver in approvers])
-    yield "approvals", f"{len(approvers)}, for {groups} groups" + "".join(f"; {_person(item)}" for item in approvers)
+    names = "; ".join(map(_person, approvers))
+    yield "approvals", f"{len(approvers)}, standing for {groups} groups: {names}" if approvers else "none that count"
     yield "keys", asked.key_role
     yield "target", asked.target
-    yield (
-        "version",
-        {"first": "the first release"}.get(asked.version_order, f"{asked.version_order} as to the last release"),
-    )
+    yield "version", _ORDER_WORDS.get(asked.version_order, asked.version_order)
     last = "" if asked.last_security_version is None else f", last release {asked.last_security_version}"
     yield "security version", f"{asked.security_version}{last}"
     yield "evidence", f"SBOM {_yes(asked.sbom)}, tests {_yes(asked.tests)}"
     yield "freeze windows", ", ".join(asked.freeze_windows) or "none open"
     signed = asked.signed
-    yield (
-        "signed in 24 hours",
-        f"{signed.last_day} requests, {signed.last_day_of_product} of this product and kind, "
-        f"{signed.last_day_by_requester} by this requester; ever {signed.of_product} of this product and kind",
-    )
+    of_product = f"{signed.last_day_of_product} of this product and kind ({signed.of_product} ever)"
+    by_requester = f"{signed.last_day_by_requester} for this requester"
+    yield "signed in 24 hours", f"{signed.last_day} requests; {of_product}; {by_requester}"
 
 
 def _question_fields(asked: PolicyQuestion) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pki.key_audit import Severity
 from pki.roles import Role
 from signer.authority.development_material import refuse_fake_path
 from signer.authority.doctor_keys import examine_keys
+from signer.authority.doctor_policies import examine_policies_of
 from signer.authority.doctor_rules import Finding, Surroundings, finding
 from signer.authority.key_intents import KeyIntents
 from signer.authority.model import Environment, PinConfig, Product, Site
@@ -39,7 +40,7 @@ def examine(
     environment = _read(findings, "strongroom.toml", lambda: repository.authority.environment)
     if environment is None:
         return tuple(findings)
-    _read(findings, "people.toml", lambda: repository.people)
+    people = _read(findings, "people.toml", lambda: repository.people)
     sites = _all_sites(findings, repository)
     products = _all_products(findings, repository)
     findings += _examine_products(repository, products, sites, outside)
@@ -51,6 +52,7 @@ def examine(
     else:
         findings += _examine_site(repository, environment, site, outside)
     findings += _examine_intents(repository)
+    findings += examine_policies_of(repository, environment, people)
     findings += examine_keys(products, site, environment, outside, now, offline=offline)
     return tuple(findings)
 

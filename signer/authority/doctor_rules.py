@@ -37,6 +37,9 @@ DOCTOR_RULES = MappingProxyType(
         "DR-19": (_W, "an interrupted key generation"),
         "DR-20": (_W, "root keys share a token"),
         "DR-21": (_E, "the group's public key cannot be used"),
+        "DR-30": (_E, "policies that are missing, or do not pass `strongroom policy check`"),
+        "DR-31": (_E, "the calendar freezes a product that is not there"),
+        "DR-32": (_W, "in production, a group that policies name and nobody is in"),
     }
 )
 """Every rule: its severity and what it finds. DR-20 is an error in production."""

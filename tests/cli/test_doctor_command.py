@@ -205,6 +205,20 @@ def lose_the_group_key(world: World) -> None:
     edit(world.product_file, 'recipient = "device"', 'recipient = "group"\ngroup_public_key = "public/none.pem"')
 
 
+def loosen_a_policy(world: World) -> None:
+    edit(world.root / "policies" / "production.cedar", "context.approvals.count >= 3", "context.approvals.count >= 2")
+
+
+def lose_the_policies(world: World) -> None:
+    shutil.rmtree(world.root / "policies")
+
+
+def freeze_an_unknown_product(world: World) -> None:
+    window = '[[windows]]\nname = "x"\nfrom = 2026-12-18T00:00:00Z\nto = 2027-01-04T00:00:00Z\nproducts = ["pump"]\n'
+    path = world.root / "policies" / "calendar.toml"
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{window}", encoding="utf-8")
+
+
 SPOILERS: list[tuple[Callable[[World], None], list[str]]] = [
     (spoil_authority, ["DR-01"]),
     (spoil_people, ["DR-01"]),
@@ -232,10 +246,13 @@ SPOILERS: list[tuple[Callable[[World], None], list[str]]] = [
     (let_a_key_end_soon, ["DR-15"]),
     (lose_a_key, ["DR-17"]),
     (copy_a_key, ["DR-17"]),
-    (go_to_production, [*["DR-18"] * 5, *["DR-16"] * 4]),
+    (go_to_production, [*["DR-18"] * 5, "DR-32", *["DR-16"] * 4]),
     (interrupt_a_generation, ["DR-19"]),
     (put_two_roots_on_one_token, ["DR-20"]),
     (lose_the_group_key, ["DR-21"]),
+    (loosen_a_policy, ["DR-30", "DR-30"]),
+    (lose_the_policies, ["DR-30"]),
+    (freeze_an_unknown_product, ["DR-31"]),
 ]
 
 
