@@ -200,6 +200,14 @@ def token_holding(site: Site, serial: str, label: str) -> str:
     )
 
 
+def token_holding_any(site: Site, tokens: tuple[tuple[str, str], ...]) -> str:
+    """The site's name for the first of the tokens (serial, label) that it has. Raises ConfigurationError."""
+    for serial, label in tokens[:-1]:
+        with suppress(ConfigurationError):
+            return token_holding(site, serial, label)
+    return token_holding(site, *(tokens[-1] if tokens else ("", "")))
+
+
 # Keys
 
 
@@ -258,7 +266,7 @@ class SigningKeys:
     def key_of_store(self, label: str, role: Role, product: str | None) -> tuple[KeyHandle | LoggedKey, Session]:
         """The same for a key named by its label alone: the key store knows its token, and the site must have it."""
         permit = require_may_sign(self._repository, label, role, product, self._when)
-        token_name = token_holding(self._site, permit.token_serial, permit.token_label)
+        token_name = token_holding_any(self._site, permit.tokens)
         return self._logged(permit, token_name), self.session(token_name)
 
     def key_for_request(self, record: KeyRecord) -> KeyHandle | LoggedKey:
@@ -290,12 +298,7 @@ class SigningKeys:
 
         refuse_known_test_key(self._repository.authority.environment, permit.public_key)
         session = self.session(token_name)
-        if (session.token.serial, session.token.label) != (permit.token_serial, permit.token_label):
-            raise PolicyViolation(
-                "KS-26",
-                f"key {permit.label} is recorded on token {permit.token_serial} ({permit.token_label!r}), but "
-                f"{token_name!r} is token {session.token.serial} ({session.token.label!r}); correct the token's name",
-            )
+        permit.require_token(session.token.serial, session.token.label)
         handle = session.find(KeyRef(permit.label, permit.cka_id))
         permit.require_public_key(handle.public_key)
         return handle
