@@ -99,10 +99,21 @@ class TileLog:
         """An inclusion proof against the newest checkpoint, verified. Raises AuditError if none covers the entry."""
         with self._reading() as connection:
             signed = self._newest_checkpoint(connection)
-            if signed is None or not 0 <= index < signed.head.size:
+        if signed is None:
+            raise AuditError(f"no checkpoint covers entry {index}; `strongroom audit checkpoint` signs one")
+        return self.prove_under(index, signed)
+
+    def witnessed_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that a witness has cosigned, None before the first. Raises AuditError."""
+        return read_checkpoint(self.folder / WITNESSED_FILE)
+
+    def prove_under(self, index: int, signed: Checkpoint) -> InclusionProof:
+        """An inclusion proof against one of this log's checkpoints, verified. Raises AuditError if it cannot be."""
+        head = signed.head
+        with self._reading() as connection:
+            if not 0 <= index < head.size:
                 raise AuditError(f"no checkpoint covers entry {index}; `strongroom audit checkpoint` signs one")
             entry = next(index_file.entries(connection, index, index + 1))
-        head = signed.head
         hashes = inclusion_proof(index, head.size, TileReader(self.folder, head.size).subtree)
         if root_from_inclusion(index, head.size, leaf_hash(entry), hashes) != head.root:
             raise AuditError(
