@@ -64,6 +64,7 @@ _WORDS = {
     DeviceCode.BUNDLE_SIGNATURES: "too few roots signed it, or a signature is not valid",
     DeviceCode.BUNDLE_PRODUCT: "it is for another product",
     DeviceCode.BUNDLE_SUCCESSION: "it is neither the device's trust bundle nor the one that follows it",
+    DeviceCode.BUNDLE_BUILT_IN: "it names a bootloader-release key that is not one of the three built into the device",
     DeviceCode.NO_APPLICATION: "no completed installation of an application is on record",
     DeviceCode.HEAD_CHANGED: "the application's head in flash is not the one that was installed",
     DeviceCode.BOOT_SIGNATURE: "the installed application's signature does not verify",
@@ -84,7 +85,7 @@ _STEPS = (
     (range(404, 405), "unwrapping the content key"),
     (range(405, 407), "the size announced and sent"),
     (range(501, 505), "flash and journal"),
-    (range(601, 613), "the trust bundle"),
+    (range(601, 614), "the trust bundle"),
     (range(701, 709), "the start"),
 )
 
@@ -101,6 +102,7 @@ _EVENTS = {
     EventKind.START: "start in update mode",
     EventKind.CONFIRMATION: "confirmation",
     EventKind.FALL_BACK: "fall-back to the other bootloader copy",
+    EventKind.TRUST_BUNDLE: "new trust bundle",
 }
 
 

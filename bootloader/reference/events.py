@@ -21,10 +21,13 @@ class EventLog:
     def record(self, kind: EventKind, code: DeviceCode) -> None:
         """Append an event; dropped if the journal has no room to spare, or cannot be written."""
         if self._journal.has_room_for_event():
-            events = self._journal.state.events
-            count = events[-1].count + 1 if events else 1
             with suppress(Refused):
-                self._journal.append(Event(code, kind, count))
+                self._journal.append(self.next_event(kind, code))
+
+    def next_event(self, kind: EventKind, code: DeviceCode) -> Event:
+        """The event with the next number, to be written by whoever asks."""
+        events = self._journal.state.events
+        return Event(code, kind, events[-1].count + 1 if events else 1)
 
     def record_refusal(self, code: DeviceCode) -> None:
         """Append a refusal: each code once, and 8 in all; whoever sends more cannot wear out the flash."""

@@ -5,6 +5,8 @@ Each half is read once; what was read is judged, and settled before anything els
 
 from __future__ import annotations
 
+from functools import reduce
+
 from bootloader.reference.board import Board
 from bootloader.reference.codes import DeviceCode, Refused, require
 from bootloader.reference.flash import FlashDevice, Region, is_blank, program_and_compare
@@ -178,19 +180,29 @@ class Journal:
         needed_bytes = self._active_half.needed_bytes(Event(0, 0, 0)) + record_size_bytes(Seal()) + EVENT_RESERVE_BYTES
         return self._settled and self.free_bytes >= needed_bytes
 
-    def compact(self) -> None:
-        """Go on in the other half; raises Refused(STATE_FULL) or Refused(FLASH_WRITE). For a confirmed copy only."""
+    def compact(self, *changes: Record) -> None:
+        """Go on in the other half; raises Refused(STATE_FULL) or Refused(FLASH_WRITE). For a confirmed copy only.
+
+        `changes` are applied on the way, however large: they take effect together, with the half, or not at all.
+        """
         require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
-        records = snapshot(self.state)
+        state = reduce(apply, changes, self.state)
+        records = snapshot(state)
         size_bytes = SLOT_SIZE_BYTES + sum(record_size_bytes(record) for record in (*records, Seal()))
         room = self._half_size_bytes - size_bytes >= COMPACTION_DUE_BYTES
         require(room, DeviceCode.STATE_FULL, f"the state itself takes {size_bytes:,} bytes")
 
         old = self._active_half
         new = self._write_snapshot(records, old.half_sequence + 1)
-        old.append(Moved(new.half_sequence), old.last_number + 1, 0)
+        try:
+            old.append(Moved(new.half_sequence), old.last_number + 1, 0)
+        except Refused as refusal:
+            # What could not be written may read either way, until the next start has settled it.
+            self._settled = refusal.code is not DeviceCode.FLASH_WRITE
+            raise
         self._halves[1 - self._active] = new
         self._active = 1 - self._active
+        self.state = state
         new.append_sealed(Taken(old.half_sequence), new.last_number + 1, 0)
 
     @property

@@ -67,6 +67,7 @@ class EventKind(IntEnum):
     START = 3
     CONFIRMATION = 4
     FALL_BACK = 5
+    TRUST_BUNDLE = 6
 
 
 @dataclass(frozen=True, slots=True)

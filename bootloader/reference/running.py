@@ -17,7 +17,7 @@ from bootloader.reference.flash import FlashDevice, Region
 from bootloader.reference.head import Head, PackageType, parse_head
 from bootloader.reference.journal import Journal
 from bootloader.reference.journal_half import half_regions
-from bootloader.reference.records import BootConfirmed, Device, EventKind
+from bootloader.reference.records import BootConfirmed, Device, EventKind, TrustBundleInForce
 from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import TrustBundle, parse_trust_bundle
 from bootloader.reference.write_guard import WriteGuard
@@ -36,12 +36,22 @@ class RunningCopy:
         self.built_in_keys = read_built_in_keys(flash, board)
         self.journal = Journal(self.flash, board)
         self.events = EventLog(self.journal)
-        self.device, self.bundle = _device_and_bundle(self.journal.state)
+        _device_and_bundle(self.journal.state)
         self.permit_writing(None)
 
     @property
     def state(self) -> DeviceState:
         return self.journal.state
+
+    @property
+    def device(self) -> Device:
+        """What the device is, as the journal says at this moment."""
+        return _device_and_bundle(self.state)[0]
+
+    @property
+    def bundle(self) -> TrustBundle:
+        """The trust bundle in force at this moment: a succession takes effect at once."""
+        return _device_and_bundle(self.state)[1]
 
     @property
     def is_confirmed(self) -> bool:
@@ -58,6 +68,12 @@ class RunningCopy:
         """Compact the journal, if this copy may and little room is left; raises Refused(STATE_FULL or FLASH_WRITE)."""
         if self.is_confirmed and self.journal.is_compaction_due:
             self.journal.compact()
+
+    def follow_trust_bundle(self, bundle: TrustBundle) -> None:
+        """Put a verified successor in force; raises Refused(STATE_FULL or FLASH_WRITE). For a confirmed copy only."""
+        self.journal.compact(
+            TrustBundleInForce(bundle.raw), self.events.next_event(EventKind.TRUST_BUNDLE, DeviceCode.OK)
+        )
 
     def confirm_itself(self) -> None:
         """This copy has verified a signed object that came over the link: so its link and its verification work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -202,17 +202,26 @@ def verify_own_threshold(bundle: TrustBundle) -> None:
     Raises Refused(BUNDLE_SIGNATURES). Signatures by the previous version's roots are not looked at: they had their say
     when the bundle was accepted, and a device no longer has those roots.
     """
-    own = [entry for entry in bundle.signatures if entry.signature_set == SignatureSet.OWN_ROOTS]
-    enough = len(own) >= bundle.root_threshold
-    require(enough, DeviceCode.BUNDLE_SIGNATURES, f"{len(own)} signatures by own roots of {bundle.root_threshold}")
+    verify_threshold(bundle, SignatureSet.OWN_ROOTS, bundle.roots, bundle.root_threshold)
+
+
+def verify_threshold(bundle: TrustBundle, signature_set: SignatureSet, roots: Sequence[bytes], threshold: int) -> None:
+    """Enough of these roots signed the bundle, and every signature of the set is good.
+
+    Raises Refused(BUNDLE_SIGNATURES). `roots` are those whose indices the entries of the set name.
+    """
+    entries = [entry for entry in bundle.signatures if entry.signature_set == signature_set]
+    whose = "own" if signature_set == SignatureSet.OWN_ROOTS else "previous"
+    enough = len(entries) >= threshold
+    require(enough, DeviceCode.BUNDLE_SIGNATURES, f"{len(entries)} signatures by {whose} roots of {threshold}")
     digest = bundle.digest
-    for entry in own:  # parsing refused a root signing twice: the count is of different roots
-        is_root = entry.root_index < len(bundle.roots)
-        require(is_root, DeviceCode.BUNDLE_SIGNATURES, f"there is no root {entry.root_index}")
+    for entry in entries:  # parsing refused a root signing twice: the count is of different roots
+        is_root = entry.root_index < len(roots)
+        require(is_root, DeviceCode.BUNDLE_SIGNATURES, f"there is no {whose} root {entry.root_index}")
         try:
-            verify_signature(bundle.roots[entry.root_index], digest, entry.signature)
+            verify_signature(roots[entry.root_index], digest, entry.signature)
         except Refused as refusal:
-            detail = f"root {entry.root_index}: {refusal.detail}"
+            detail = f"{whose} root {entry.root_index}: {refusal.detail}"
             raise Refused(DeviceCode.BUNDLE_SIGNATURES, detail) from None
 
 

@@ -1,4 +1,4 @@
-"""Update mode: taking packages, and the trust bundle, over a link (docs/spec/device-state.md, section 5)."""
+"""Update mode: taking packages and trust bundles over a link (docs/spec/device-state.md, sections 5 and 8)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from functools import partial
 
 from bootloader.reference.authenticity import verify_head_signatures
 from bootloader.reference.boot_check import check_application
-from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.flash import Region
 from bootloader.reference.head import Head, PackageType, Version, parse_head
 from bootloader.reference.install import Installation
 from bootloader.reference.install_rules import InstallFacts, content_key_for, require_installable
 from bootloader.reference.records import BootTrial, EventKind, Installed, InstallRegion, InstallStarted
 from bootloader.reference.running import RunningCopy
-from bootloader.reference.trust_bundle import parse_trust_bundle, verify_own_threshold
+from bootloader.reference.succession import is_successor, require_built_in, verify_offered_bundle
+from bootloader.reference.trust_bundle import parse_trust_bundle
 from bootloader.reference.upload import Upload
 
 
@@ -53,17 +54,27 @@ class UpdateSession:
         return self._upload.offset_bytes
 
     def receive_trust_bundle(self, data: bytes) -> None:
-        """Take the bundle that is in force already: nothing changes, but a copy on trial is confirmed. Raises Refused.
+        """Take the next trust bundle, which is in force when this returns, or the current one, which changes nothing.
 
-        Any other bundle is BUNDLE_SUCCESSION: this version accepts no successor.
+        Either confirms a copy on trial. Raises Refused, and then what was in force still is; after FLASH_WRITE the
+        next start says which it is. An upload under way ends when a new bundle is taken.
         """
-        bundle, current = parse_trust_bundle(data), self._running.bundle
-        same_product = bundle.product_id == current.product_id
-        require(same_product, DeviceCode.BUNDLE_PRODUCT, f"for product {bundle.product_id.hex()}")
-        same = bundle.digest == current.digest
-        require(same, DeviceCode.BUNDLE_SUCCESSION, f"version {bundle.version} is not the bundle in force")
-        verify_own_threshold(bundle)
-        self._running.confirm_itself()
+        try:
+            self._receive_trust_bundle(data)
+        except Refused as refusal:
+            self._running.events.record_refusal(refusal.code)
+            raise
+
+    def _receive_trust_bundle(self, data: bytes) -> None:
+        """Section 8, steps 1 to 5."""
+        running = self._running
+        bundle, current = parse_trust_bundle(data), running.bundle
+        verify_offered_bundle(bundle, current)
+        running.confirm_itself()
+        if is_successor(bundle, current):
+            require_built_in(bundle, running.built_in_keys)
+            self._end_upload()  # its head was judged by the bundle that goes
+            running.follow_trust_bundle(bundle)
 
     def _end_upload(self) -> None:
         self._upload = None
