@@ -57,7 +57,7 @@ def examine_cases(policy_set: PolicySet, cases: Sequence[CaseWithPeople]) -> Ite
     for item in cases:
         query = item.question.cedar_query()
         answer = policy_set.engine.ask(query)
-        wrong = list(_wrong(item, answer))
+        wrong = wrong_with(item, answer)
         yield from wrong
         if not wrong:
             passed.append(_Passed(answer.allowed, answer.policy_ids, query))
@@ -71,18 +71,19 @@ def examine_cases(policy_set: PolicySet, cases: Sequence[CaseWithPeople]) -> Ite
             yield from _idle_clauses(policy_set, policy, passed)
 
 
-def _wrong(item: CaseWithPeople, answer: CedarAnswer) -> Iterator[PolicyFinding]:
+def wrong_with(item: CaseWithPeople, answer: CedarAnswer) -> list[PolicyFinding]:
+    """What is wrong with an answer to a case: PO-21 or PO-22, or nothing."""
     place = f"{TESTS_FILE}, {item.case.name!r}"
     if answer.errors:
-        yield policy_finding("PO-21", place, f"cannot be evaluated: {'; '.join(answer.errors)}")
-        return
+        return [policy_finding("PO-21", place, f"cannot be evaluated: {'; '.join(answer.errors)}")]
     decided = "allow" if answer.allowed else "deny"
     determined = _listed(answer.policy_ids)
     if decided != item.case.expect:
-        yield policy_finding("PO-21", place, f"expected {item.case.expect}, but {decided}, by {determined}")
-    elif list(answer.policy_ids) != sorted(item.case.rules):
+        return [policy_finding("PO-21", place, f"expected {item.case.expect}, but it is {decided}, by {determined}")]
+    if list(answer.policy_ids) != sorted(item.case.rules):
         text = f"expected to be decided by {_listed(item.case.rules)}, but it is by {determined}"
-        yield policy_finding("PO-22", place, text)
+        return [policy_finding("PO-22", place, text)]
+    return []
 
 
 def _is_decisive(without: CedarEngine, cases: Sequence[_Passed]) -> bool:

@@ -15,7 +15,6 @@ from pki.errors import ConfigurationError, InputRefused
 
 if TYPE_CHECKING:
     from policies.explain import Explanation
-    from policies.policy_set import PolicySet
     from policies.policy_tests import PolicyExamination
     from signer.authority.repository import AuthorityRepository
 
@@ -84,21 +83,21 @@ def explain(
     """Say which policies allow or deny a request, and why. Exit code 5 for a denial. Signs and logs nothing."""
     from policies.decision import Allow
 
-    if (request is None) is (case is None) or (case is not None and approvals):
-        raise InputRefused("give a request, with its approvals, or --case NAME; one of the two")
     repository = repository_of(context)
-    if case is not None:
-        explanation = _explained_case(repository, repository.policy_set(), case)
-    else:
+    if case is not None and request is None and not approvals:
+        explanation = _explained_case(repository, case)
+    elif request is not None and case is None:
         from cli.policy_requests import explained_request
 
-        explanation = explained_request(context, repository, request, approvals or [])
+        explanation = explained_request(repository, request, approvals or [])
+    else:
+        raise InputRefused("give a request, with its approvals, or --case NAME; one of the two")
     emit(explanation.fields(), as_json, explanation.text())
     if not isinstance(explanation.decision, Allow):
         raise typer.Exit(ExitCode.POLICY)
 
 
-def _explained_case(repository: AuthorityRepository, policy_set: PolicySet, name: str) -> Explanation:
+def _explained_case(repository: AuthorityRepository, name: str) -> Explanation:
     from policies.explain import explain as explain_question
     from policies.policy_tests import read_test_table
 
@@ -108,7 +107,7 @@ def _explained_case(repository: AuthorityRepository, policy_set: PolicySet, name
         raise ConfigurationError(f"[PO-20] policies/tests.toml: {error}") from None
     if name not in cases:
         raise InputRefused(f"the test table has no case {name!r}; its names are in policies/tests.toml")
-    return explain_question(policy_set, cases[name].question)
+    return explain_question(repository.policy_set(), cases[name].question)
 
 
 def _check_text(examination: PolicyExamination) -> str:
