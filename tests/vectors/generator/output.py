@@ -15,6 +15,8 @@ from tests.vectors.generator import (
     cases_payload,
     cases_rules,
     cases_shape,
+    cases_ssh,
+    cases_succession,
     cases_valid,
     keys,
 )
@@ -36,6 +38,7 @@ def all_files() -> Files:
     files |= _package_files()
     files |= _bundle_files()
     files |= _journal_files()
+    files["ssh_signatures.json"] = _json(cases_ssh.entries())
     files["fake/test_keys.json"] = _json([_key_entry(keys.key(name)) for name in keys.NAMES])
     files["devices.json"] = _json([device.facts() for device in DEVICES])
     return files
@@ -102,7 +105,9 @@ def _made_from(package: Package, image_path: str) -> dict[str, object]:
 def _bundle_files() -> Files:
     files: Files = {}
     entries: list[object] = []
-    for case in (case for family in (cases_bundle_trust, cases_bundle_shape) for case in family.cases()):
+    for case in (
+        case for family in (cases_bundle_trust, cases_succession, cases_bundle_shape) for case in family.cases()
+    ):
         path = f"trust_bundles/{case.name}.srb"
         _add(files, path, case.file)
         entries.append(
