@@ -36,6 +36,7 @@ class KeySpec(msgspec.Struct, frozen=True):
 
     `max_validity_days` bounds the time in which the private key may be used (the originator-usage period of SP 800-57
     Part 1 Rev 5, section 5.3.4), counted from activation. Certificates may live longer: see docs/spec/key-roles.md.
+    `backup_permitted`: whether a key may be wrapped while it is generated, for a backup or a copy on another token.
     """
 
     role: Role
@@ -46,6 +47,7 @@ class KeySpec(msgspec.Struct, frozen=True):
     copyable: bool
     label_prefix: str
     max_validity_days: int
+    backup_permitted: bool = False
 
 
 LABEL_SCHEME = "sr"
@@ -62,8 +64,10 @@ _SIGN = frozenset({KeyUsage.SIGN})
 _WRAP_AND_UNWRAP = frozenset({KeyUsage.WRAP, KeyUsage.UNWRAP})
 
 
-def _spec(role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256) -> KeySpec:
-    """No key of any role may leave its token, change its attributes or be copied: there is no parameter for it."""
+def _spec(
+    role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256, *, backup_permitted: bool = False
+) -> KeySpec:
+    """No finished key of any role may leave its token, change or be copied: there is no parameter for it."""
     return KeySpec(
         role=role,
         algorithm=algorithm,
@@ -73,6 +77,7 @@ def _spec(role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256
         copyable=False,
         label_prefix=f"{LABEL_SCHEME}:{role.value}",
         max_validity_days=years * _DAYS_PER_YEAR,
+        backup_permitted=backup_permitted,
     )
 
 
@@ -80,16 +85,16 @@ KEY_SPECS: Mapping[Role, KeySpec] = MappingProxyType(
     {
         spec.role: spec
         for spec in (
-            _spec(Role.ROOT, years=25),
-            _spec(Role.APPLICATION_RELEASE, years=3),
-            _spec(Role.BOOTLOADER_RELEASE, years=25),
+            _spec(Role.ROOT, years=25, backup_permitted=True),
+            _spec(Role.APPLICATION_RELEASE, years=3, backup_permitted=True),
+            _spec(Role.BOOTLOADER_RELEASE, years=25, backup_permitted=True),
             _spec(Role.PRODUCTION, years=5),
             _spec(Role.GRANT, years=3),
             _spec(Role.SERVICE, years=5),
-            _spec(Role.ROOT_CA, years=25),
+            _spec(Role.ROOT_CA, years=25, backup_permitted=True),
             _spec(Role.PRODUCTION_CA, years=5),
             _spec(Role.CODE_SIGNING, years=3),
-            _spec(Role.COMPAT, years=25),
+            _spec(Role.COMPAT, years=25, backup_permitted=True),
             _spec(Role.LOG, years=5),
             _spec(Role.PACKAGE_WRAP, years=3, algorithm=KeyAlgorithm.AES_256),
         )

@@ -9,11 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from pkcs11.attributes import AttributeMapper
 from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.mechanisms import KeyType
+
+NSS_DB = 0xD5A0DB00
+"""CKA_NSS_DB: NSS softokn wants an EC private key's public point in it before it unwraps one (docs/adr/0073)."""
 
 _ULONG = struct.Struct("@L")
 
@@ -66,5 +69,6 @@ def make_attribute_mapper() -> AttributeMapper:
     mapper.register_handler(Attribute.UNIQUE_ID, _pack_text, _unpack_text)
     mapper.register_handler(Attribute.START_DATE, bytes, bytes)
     mapper.register_handler(Attribute.END_DATE, bytes, bytes)
+    mapper.register_handler(cast(Attribute, NSS_DB), bytes, bytes)
     mapper.register_handler(Attribute.ALLOWED_MECHANISMS, _pack_mechanisms, _unpack_mechanisms)
     return mapper

@@ -93,5 +93,9 @@ class ActionRefused(TokenError):
     """The token's rules forbid the operation on this object."""
 
 
+class WrappedKeyRefused(TokenError):
+    """A wrapped key did not unwrap: it was changed, or belongs to another wrapping key. Nothing was made."""
+
+
 class SignatureRefused(TokenError):
     """The token returned a signature that does not verify; it was not released."""

@@ -27,6 +27,7 @@ from signer.tokens.values import KeyRef, TokenInfo
 if TYPE_CHECKING:
     from pki.key_audit import ObservedObject
     from pki.key_specs import KeySpec
+    from signer.tokens.generation import Protect
     from signer.tokens.profiles import ModuleProfile
     from signer.tokens.secret_keys import SecretKeyHandle
 
@@ -106,11 +107,14 @@ class Session:
         with self.operation(f"looking for key {ref}") as raw:
             return objects.locate_secret_key(raw, ref)
 
-    def generate(self, spec: KeySpec, label: str, profile: ModuleProfile | None = None) -> KeyHandle | SecretKeyHandle:
+    def generate(
+        self, spec: KeySpec, label: str, profile: ModuleProfile | None = None, protect: Protect | None = None
+    ) -> KeyHandle | SecretKeyHandle:
         """Generate a key by its spec, under a label that no object on the token has.
 
-        `profile` says how this module wants it done; without one it is probed, once per module and process. Raises
-        LabelTaken, MechanismUnsupported, ActionRefused, KeyInconsistent when the token did not do what was asked.
+        `profile` says how this module wants it done; without one it is probed, once per module and process. `protect`
+        wraps a key that may have a backup, before it is finished. Raises LabelTaken, MechanismUnsupported,
+        ActionRefused, KeyInconsistent when the token did not do what was asked, and what `protect` raises.
         """
         from signer.tokens import generation
 
@@ -119,7 +123,7 @@ class Session:
         with self.operation(f"generating key {label!r}") as raw:
             if profile is None or not profile.probed_on_token:
                 profile = self.probe_profile(on_token=True)
-            ref = generation.generate(raw, spec, label, profile)
+            ref = generation.generate(raw, spec, label, profile, protect)
         return self.find(ref) if spec.algorithm is generation.EC_P256 else self.find_secret(ref)
 
     def random(self, size_bytes: int) -> bytes:

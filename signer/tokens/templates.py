@@ -6,6 +6,7 @@ from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.mechanisms import KeyType
 
 from pki.key_specs import KeyUsage
+from pki.values import PublicKey
 from signer.tokens.objects import P256_EC_PARAMETERS, Template
 
 # Attributes that some modules do not take; which ones is found by probing (docs/spec/tokens.md).
@@ -49,8 +50,10 @@ def public_template(label: str, usages: frozenset[KeyUsage], *, on_token: bool, 
     return _without(template, dropped)
 
 
-def private_template(label: str, usages: frozenset[KeyUsage], *, on_token: bool, dropped: frozenset[str]) -> Template:
-    """The private key object as generation makes it: sensitive and not extractable from its first moment."""
+def private_template(
+    label: str, usages: frozenset[KeyUsage], *, on_token: bool, dropped: frozenset[str], extractable: bool = False
+) -> Template:
+    """The private key object as generation makes it: sensitive and, unless it is to be wrapped, never extractable."""
     template: Template = {
         Attribute.CLASS: ObjectClass.PRIVATE_KEY,
         Attribute.KEY_TYPE: KeyType.EC,
@@ -59,7 +62,7 @@ def private_template(label: str, usages: frozenset[KeyUsage], *, on_token: bool,
         Attribute.LABEL: label,
         Attribute.ID: b"",
         Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False,
+        Attribute.EXTRACTABLE: extractable,
         Attribute.SIGN: KeyUsage.SIGN in usages,
         Attribute.SIGN_RECOVER: False,
         Attribute.DECRYPT: KeyUsage.DECRYPT in usages,
@@ -103,6 +106,25 @@ def secret_template(
         Attribute.COPYABLE: False,
     }
     return _without(template, dropped)
+
+
+def wrapping_key_template(usages: frozenset[KeyUsage], *, dropped: frozenset[str]) -> Template:
+    """An AES key of one session, to wrap or unwrap private keys and for nothing else."""
+    return secret_template("", b"", usages, on_token=False, dropped=dropped)
+
+
+def restored_public_template(label: str, public_key: PublicKey, *, dropped: frozenset[str]) -> Template:
+    """The public key object of a restored key, final from its first moment."""
+    template = public_template(label, frozenset({KeyUsage.SIGN}), on_token=True, dropped=dropped)
+    template |= {Attribute.ID: public_key.cka_id, Attribute.EC_POINT: b"\x04\x41\x04" + public_key.point}
+    if Attribute.MODIFIABLE.name not in dropped:
+        template[Attribute.MODIFIABLE] = False
+    return template
+
+
+def unwrapped_private_template(label: str, usages: frozenset[KeyUsage], *, dropped: frozenset[str]) -> Template:
+    """A private key that is being unwrapped: a session object with the rights of its role, still modifiable."""
+    return private_template(label, usages, on_token=False, dropped=dropped)
 
 
 def _without(template: Template, dropped: frozenset[str]) -> Template:
