@@ -11,7 +11,7 @@ from tests.vectors.generator.bundle_case import BundleCase, offered
 from tests.vectors.generator.cases_bundle_shape import base, small
 from tests.vectors.generator.keys import in_order, key
 from tests.vectors.generator.primitives import derived_bytes
-from tests.vectors.generator.world import DEVICE_BUNDLE, OTHER_PRODUCT, PRODUCT, device_bundle_plan
+from tests.vectors.generator.world import DEVICE_BUNDLE, PRODUCT, device_bundle_plan
 
 
 def full_plan(name: str) -> BundlePlan:
@@ -98,69 +98,6 @@ def genesis_signatures() -> Iterator[BundleCase]:
     yield BundleCase(changed.plan.name, words, "BUNDLE_SIGNATURES", "trust", changed, file)
 
 
-def successor_plan(name: str) -> BundlePlan:
-    """Version 2 after the devices' genesis bundle: one root replaced, one release key gone and revoked."""
-    roots = in_order("root-1", "root-2", "next-root-1")
-    plan = replace(device_bundle_plan(), name=name, version=2, previous_digest=DEVICE_BUNDLE.digest, roots=roots)
-    gone = key("app-release-2")
-    role_keys = tuple(entry for entry in plan.role_keys if entry[1] != gone)
-    revoked = tuple(sorted((*plan.revoked, (gone.key_id, 0))))
-    old = device_bundle_plan().roots
-    by_old = (Signed(0, 0, old[0]), Signed(0, 2, old[2]))
-    by_new = (Signed(1, 1, roots[1]), Signed(1, 2, roots[2]))
-    return replace(plan, role_keys=role_keys, revoked=revoked, signatures=by_old + by_new)
-
-
-def succession() -> Iterator[BundleCase]:
-    """Version N + 1 offered to a device that has version N."""
-    plan = successor_plan("successor-2")
-    old = device_bundle_plan().roots
-    yield _after_genesis(plan, "thresholds of the old and of the new roots", "OK")
-    by_old = (plan.signatures[0], Signed(0, 1, old[1]), plan.signatures[1])
-    all_sign = replace(plan, name="successor-2-more-signatures", signatures=by_old + plan.signatures[2:])
-    yield _after_genesis(all_sign, "more signatures than needed; the digest stays the same", "OK")
-    rows: tuple[tuple[str, BundlePlan, str, str], ...] = (
-        (
-            "too-few-old",
-            replace(plan, signatures=plan.signatures[1:]),
-            "one of the old roots only",
-            "BUNDLE_SIGNATURES",
-        ),
-        (
-            "too-few-new",
-            replace(plan, signatures=plan.signatures[:3]),
-            "one of the new roots only",
-            "BUNDLE_SIGNATURES",
-        ),
-        (
-            "bad-extra-old",
-            replace(plan, signatures=(plan.signatures[0], Signed(0, 1, key("stranger")), *plan.signatures[1:])),
-            "a further old signature that does not verify",
-            "BUNDLE_SIGNATURES",
-        ),
-        (
-            "old-index-beyond",
-            replace(plan, signatures=(*plan.signatures[:2], Signed(0, 3, old[0]), *plan.signatures[2:])),
-            "an index that no old root has",
-            "BUNDLE_SIGNATURES",
-        ),
-        ("other-product", replace(plan, product_id=OTHER_PRODUCT), "another product", "BUNDLE_PRODUCT"),
-        ("gap", replace(plan, version=3), "version 3 after version 1", "BUNDLE_SUCCESSION"),
-        (
-            "fork",
-            replace(plan, previous_digest=derived_bytes("another genesis", 32)),
-            "previous_digest of another bundle",
-            "BUNDLE_SUCCESSION",
-        ),
-    )
-    for name, changed, words, code in rows:
-        yield _after_genesis(replace(changed, name=f"successor-{name}"), words, code)
-
-
-def _after_genesis(plan: BundlePlan, description: str, code: str) -> BundleCase:
-    return offered(plan, description, code, "successor", "genesis-2-of-3")
-
-
 def current() -> Iterator[BundleCase]:
     """The device's own bundle, offered again."""
     plan = device_bundle_plan()
@@ -196,5 +133,4 @@ def cases() -> Iterator[BundleCase]:
     """All of this file."""
     yield from genesis()
     yield from genesis_signatures()
-    yield from succession()
     yield from current()
