@@ -44,7 +44,10 @@ def parse_time(value: object, name: str) -> datetime:
     """A time of a statement; ValueError for any other form or a day that does not exist."""
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError(f"`{name}` must be a time as 2026-11-27T17:05:00Z")
-    return datetime.strptime(value, _TIME_FORMAT).replace(tzinfo=UTC)
+    try:
+        return datetime.strptime(value, _TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"`{name}` is no time that exists") from None
 
 
 def require_time(value: datetime, name: str) -> None:
