@@ -14,8 +14,11 @@ from typing import Any
 import cedarpy
 import msgspec
 
+from policies.cedar_text import require_shallow
+
 _POSITIONAL_ID = re.compile(r"^for policy `policy\d+`: ")
 _ERROR_CHARACTERS_MAX = 200
+_EMPTY: dict[str, Any] = {"staticPolicies": {}, "templates": {}, "templateLinks": []}
 
 PolicyForm = Mapping[str, Any]
 """A policy in Cedar's JSON form: effect, principal, action, resource, conditions, annotations."""
@@ -43,6 +46,7 @@ class Schema:
     """A parsed schema. ValueError for text that is none."""
 
     def __init__(self, text: str) -> None:
+        require_shallow(text)
         self.handle = cedarpy.Schema.from_str(text)
 
     def errors_in(self, policies: str) -> list[tuple[str, str]]:
@@ -59,8 +63,7 @@ class CedarEngine:
     """Policies by id and their schema, parsed once. Immutable; safe to share between threads."""
 
     def __init__(self, policies: Mapping[str, PolicyForm], schema: Schema) -> None:
-        document = {"staticPolicies": dict(policies), "templates": {}, "templateLinks": []}
-        self._policies = cedarpy.PolicySet.from_json_str(json.dumps(document))
+        self._policies = cedarpy.PolicySet.from_json_str(json.dumps({**_EMPTY, "staticPolicies": dict(policies)}))
         self._schema = schema
 
     def ask(self, query: CedarQuery) -> CedarAnswer:
@@ -78,11 +81,20 @@ class CedarEngine:
 
 
 def parse_policies(text: str) -> list[PolicyForm]:
-    """The policies of Cedar text in its order, in JSON form. ValueError if it does not parse or has a template."""
-    document = json.loads(cedarpy.policies_to_json_str(text))
+    """The policies of Cedar text in its order, in JSON form.
+
+    ValueError if it does not parse, or is nested too deeply for the engine to take back; TemplateFound.
+    """
+    require_shallow(text)
+    document_text = cedarpy.policies_to_json_str(text)
+    try:
+        document = json.loads(document_text)
+        static: dict[str, PolicyForm] = document["staticPolicies"]
+        cedarpy.PolicySet.from_json_str(json.dumps({**_EMPTY, "staticPolicies": static}))
+    except (ValueError, RecursionError):
+        raise ValueError("an expression is nested too deeply for the engine; make two policies of it") from None
     if document["templates"] or document["templateLinks"]:
         raise TemplateFound
-    static: dict[str, PolicyForm] = document["staticPolicies"]
     return [static[f"policy{number}"] for number in range(len(static))]
 
 
