@@ -27,9 +27,12 @@ class Workplace(Protocol):
     digest: str
     """Its reviewed digest, in hexadecimal."""
     repository: AuthorityRepository
-    store: KeyStore
     intents: KeyIntents
     artefacts: Artefacts
+
+    @property
+    def store(self) -> KeyStore:
+        """The key store."""
 
     def now(self) -> datetime:
         """The time in UTC."""

@@ -32,6 +32,7 @@ class _Strongroom(LazyGroup):
         "policy": ("cli.commands.policy", "Check and explain the policies that decide what is signed."),
         "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
         "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
+        "ceremony": ("cli.commands.ceremony", "Plan, rehearse, run, resume and verify key ceremonies."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
     }
 

@@ -1,0 +1,160 @@
+"""The workplace of a ceremony: the authority repository, its tokens as they are unlocked, its key store, its log."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ceremonies.workplace import reason_of
+from cli.context import SigningKeys, change_by_operator, now, open_session, open_store, operator
+from pki.errors import PolicyViolation
+from signer.authority.key_intents import KeyIntents
+from signer.log.values import Event, EventKind
+
+if TYPE_CHECKING:
+    from ceremonies.artefacts import Artefacts
+    from pki.roles import Role
+    from signer.authority.model import Site
+    from signer.authority.repository import AuthorityRepository
+    from signer.log.values import AuditLog
+    from signer.signing_key import SigningKey
+    from signer.store.key_store import KeyStore
+    from signer.store.values import Change
+    from signer.tokens.session import Session
+    from signer.trust_bundles.content import TrustBundleContent
+
+
+class _CeremonyKeys(SigningKeys):
+    """Signing keys on writable sessions, since a ceremony also makes keys; each is judged by the time of its use."""
+
+    def session(self, token_name: str) -> Session:
+        if token_name not in self._sessions:
+            session = open_session(self._repository, self._site, token_name, writable=True)
+            self._sessions[token_name] = self._stack.enter_context(session)
+        return self._sessions[token_name]
+
+    def at(self, when: datetime) -> Self:
+        """Judge keys by this time from now on."""
+        self._when = when
+        return self
+
+
+class CeremonyPlace:
+    """Implements `ceremonies.workplace.Workplace`; a context manager, which locks every token again."""
+
+    def __init__(
+        self, repository: AuthorityRepository, site: Site, ceremony: str, digest: str, artefacts: Artefacts
+    ) -> None:
+        self.repository = repository
+        self.ceremony = ceremony
+        self.digest = digest
+        self.artefacts = artefacts
+        self.intents = KeyIntents(repository.key_intents_path)
+        self._site = site
+        self._stack = ExitStack()
+        self._unlocked: set[str] = set()
+        self._keys = self._stack.enter_context(_CeremonyKeys(repository, site, now()))
+
+    @cached_property
+    def store(self) -> KeyStore:
+        """The key store, opened when first asked for."""
+        return self._stack.enter_context(open_store(self.repository))
+
+    def now(self) -> datetime:
+        """The clock of the command line."""
+        return now()
+
+    def unlock(self, token: str) -> dict[str, str]:
+        """Log in, with the PIN from the source that the site file names."""
+        info = self._keys.session(token).token
+        self._unlocked.add(token)
+        return {"serial": info.serial, "token_label": info.label}
+
+    def session(self, token: str) -> Session:
+        """The session with an unlocked token."""
+        if token not in self._unlocked:
+            raise AssertionError(f"token {token} is used before it is unlocked")
+        return self._keys.session(token)
+
+    def signing_key(self, label: str, role: Role, product: str | None, token: str) -> SigningKey:
+        """Through the gate of the key store, and logged where there is a log."""
+        from signer.authority.model import KeyConfig
+
+        return self._keys.at(now()).key(KeyConfig(token=token, label=label), role, product)
+
+    def change(self, step: str) -> Change:
+        """By the account that runs the program; the reason names ceremony and step."""
+        return change_by_operator(reason_of(self.ceremony, step), now())
+
+    def genesis_content(self, product: str) -> TrustBundleContent:
+        """From the product's file and the key store."""
+        from cli.trust_bundle_content import genesis_content
+
+        return genesis_content(self.repository.product(product), self.store, self.repository.authority.environment)
+
+    # The log
+
+    @property
+    def audit_log(self) -> AuditLog | None:
+        """The authority's audit log, or None for an authority without one."""
+        return self._keys.at(now()).log
+
+    def log(self, kind: EventKind, step: str, details: dict[str, Any]) -> None:
+        """Log what a step did, once."""
+        self._log_once(kind, {"ceremony": self.ceremony, "ceremony_digest": self.digest, "step": step, **details})
+
+    def log_ceremony(self, kind: EventKind, details: dict[str, Any]) -> None:
+        """Log that the ceremony began, was resumed, aborted or ended."""
+        self._log_once(kind, details)
+
+    def _log_once(self, kind: EventKind, details: dict[str, Any]) -> None:
+        log = self.audit_log
+        if log is None:
+            return
+        event = Event(kind=kind, actor=operator(), details=details)
+        logged = log.find("ceremony_digest", self.digest)
+        if any(entry.event.kind is kind and entry.event.details == details for entry in logged):
+            return
+        log.append([event], now())
+
+    def sign_head(self, text: bytes) -> dict[str, str] | None:
+        """The log key's signature over a transcript's head; None for an authority without a log."""
+        import base64
+
+        from pki.values import Digest
+        from signer.signing_key import sign_verified
+
+        config = self.repository.authority.log
+        if self.audit_log is None or config is None:
+            return None
+        key = self._keys.log_key(config.token, config.label)
+        signature = sign_verified(key, Digest.of(text))
+        return {
+            "key_label": config.label,
+            "public_key": base64.b64encode(key.public_key.spki).decode("ascii"),
+            "signature": signature.value.hex(),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unlocked.clear()
+        self._stack.__exit__(kind, error, trace)
+
+
+def require_own_tokens(site: Site, names: list[str]) -> None:
+    """That no two of these names stand for one token. Raises PolicyViolation DR-08."""
+    from cli.context import pinned_uri
+
+    seen: dict[tuple[str | None, str | None], str] = {}
+    for name in names:
+        uri = pinned_uri(site, name)
+        other = seen.setdefault((uri.serial, uri.token), name)
+        if other != name:
+            raise PolicyViolation("DR-08", f"{other!r} and {name!r} are one token; correct site {site.name!r}")

@@ -1,0 +1,221 @@
+"""A rehearsal's world: a copy of the authority in a temporary folder, on throw-away SoftHSM tokens with stand-in keys.
+
+What the ceremony finds is there under the same names: tokens, recorded keys with their labels and states, and reviewed
+files that name keys (a trust bundle to follow, a prepared package), rewritten for the stand-ins.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ceremonies.foresight import tokens_used
+from cli.ceremony_files import LoadedCeremony
+from cli.ceremony_stand_ins import stand_in_file
+from cli.context import now, pinned_uri
+from pki.errors import InputRefused
+from pki.key_specs import KeyAlgorithm
+from pki.key_states import KeyState
+from signer.authority.model import PinConfig
+from signer.authority.repository import AUTHORITY_FILE, AuthorityRepository
+from signer.authority.site_file import TokenEntry
+from signer.authority.toml_files import toml_string
+from signer.store.values import Change, KeyRecord, NewKey, TokenRecord
+
+if TYPE_CHECKING:
+    from pki.values import PublicKey
+    from signer.authority.model import Site
+    from signer.store.key_store import KeyStore
+    from signer.tokens.module import Module
+    from signer.tokens.session import Session
+
+_STAND_INS_MAX = 200
+
+
+@contextmanager
+def rehearsal_world(ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]) -> Iterator[AuthorityRepository]:
+    """The copy of the authority, its tokens ready. Everything is gone afterwards, PINs first."""
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-rehearsal-"))
+    try:
+        with _own_softhsm(folder) as module:
+            root = folder / "authority"
+            _copy_files(ceremony, root)
+            site = _make_tokens(module, ceremony, root)
+            _make_key_store(root)
+            copy = AuthorityRepository(root)
+            keys = _make_stand_ins(copy, module, ceremony, site, records)
+            for path in ceremony.script.files:
+                content = stand_in_file(ceremony.files[path], keys)
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(content)
+            yield copy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _own_softhsm(folder: Path) -> Iterator[Module]:
+    """SoftHSM with a token folder of its own, and again as it was afterwards."""
+    from signer.tokens import ModuleConfig, find_module, load_module
+
+    (folder / "tokens").mkdir()
+    configuration = folder / "softhsm2.conf"
+    configuration.write_text(
+        f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n", encoding="utf-8"
+    )
+    before = os.environ.get("SOFTHSM2_CONF")
+    os.environ["SOFTHSM2_CONF"] = str(configuration)
+    module = load_module(ModuleConfig(find_module("softhsm2")))
+    try:
+        module.reinitialize()
+        yield module
+    finally:
+        for session in list(module.sessions):
+            session.close()
+        if before is None:
+            del os.environ["SOFTHSM2_CONF"]
+        else:
+            os.environ["SOFTHSM2_CONF"] = before
+            module.reinitialize()
+
+
+def _copy_files(ceremony: LoadedCeremony, root: Path) -> None:
+    for path, content in ceremony.files.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    (root / AUTHORITY_FILE).write_text(
+        'format = 1\nname = "Rehearsal"\nenvironment = "development"\n'
+        f"default_site = {toml_string(ceremony.site.name)}\n",
+        encoding="utf-8",
+    )
+
+
+def _make_tokens(module: Module, ceremony: LoadedCeremony, root: Path) -> Site:
+    """Every token of the site that the script uses, and a site file that names them. PINs are drawn here."""
+    from signer.tokens import PinFile, init_token
+
+    pins = root / "fake"
+    pins.mkdir(mode=0o700)
+    lines = ["format = 1", f"name = {toml_string(ceremony.site.name)}", "[modules]"]
+    lines += [f"softhsm = {{ path = {toml_string(module.path)} }}", ""]
+    for name in tokens_used(ceremony.script):
+        pin = _write_pin(pins / f"{name}.pin")
+        info = init_token(module, name, PinFile(_write_pin(pins / f"{name}.so-pin")), PinFile(pin))
+        uri = f"pkcs11:token={name};serial={info.serial}"
+        entry = TokenEntry(name, "softhsm", uri, PinConfig(source="file", path=f"fake/{name}.pin"))
+        lines.append(entry.to_toml())
+    path = root / "sites" / f"{ceremony.site.name}.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return AuthorityRepository(root).site(ceremony.site.name)
+
+
+def _write_pin(path: Path) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(secrets.token_hex(8))
+    return path
+
+
+def _make_key_store(root: Path) -> None:
+    from signer.store.maintenance import create_key_store
+
+    store = AuthorityRepository(root).key_store_path
+    store.parent.mkdir(mode=0o700)
+    create_key_store(store)
+
+
+def _make_stand_ins(
+    repository: AuthorityRepository,
+    module: Module,
+    ceremony: LoadedCeremony,
+    site: Site,
+    records: tuple[KeyRecord, ...],
+) -> dict[PublicKey, PublicKey]:
+    """A key for each recorded one that the ceremony could meet: same label, same state, on the token of the same name.
+
+    Keys on tokens that the script does not use get a record too, since a trust bundle may name them.
+    """
+    from cli.context import open_session, open_store
+
+    wanted = [record for record in records if _may_be_met(record, ceremony)]
+    if len(wanted) > _STAND_INS_MAX:
+        raise InputRefused(f"the ceremony could meet {len(wanted)} keys; a rehearsal makes at most {_STAND_INS_MAX}")
+    made: dict[PublicKey, PublicKey] = {}
+    with open_store(repository) as store:
+        for name in site.tokens:
+            here = [record for record in wanted if _is_on(record, ceremony.site, name)]
+            if not here:
+                continue
+            with open_session(repository, site, name, writable=True) as session:
+                for record in here:
+                    stand_in = _stand_in(session, store, record)
+                    if record.public_key is not None and stand_in.public_key is not None:
+                        made[record.public_key] = stand_in.public_key
+        for record in wanted:
+            if record.public_key is not None and record.public_key not in made:
+                made[record.public_key] = _absent_stand_in(store, record, module.path)
+    return made
+
+
+def _may_be_met(record: KeyRecord, ceremony: LoadedCeremony) -> bool:
+    product = None if ceremony.product is None else ceremony.product.name
+    return record.product in {None, product} and record.state is not KeyState.DESTROYED
+
+
+def _is_on(record: KeyRecord, site: Site, name: str) -> bool:
+    """A site file may pin a token by its serial alone."""
+    uri = pinned_uri(site, name)
+    return uri.serial == record.token.serial and uri.token in {None, record.token.label}
+
+
+def _stand_in(session: Session, store: KeyStore, record: KeyRecord) -> KeyRecord:
+    from signer.tokens.key_handle import KeyHandle
+
+    handle = session.generate(record.spec, record.label, session.probe_profile(on_token=True))
+    public_key = handle.public_key if isinstance(handle, KeyHandle) else None
+    token = TokenRecord(session.token.serial, session.token.label, session.module.path)
+    return _recorded(store, record, NewKey(record.label, handle.cka_id, public_key, token, now()))
+
+
+def _absent_stand_in(store: KeyStore, record: KeyRecord, module_path: str) -> PublicKey:
+    """A key whose token the ceremony does not use: nothing will sign with it, but it has a public half."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from pki.values import PublicKey
+
+    if record.algorithm is not KeyAlgorithm.EC_P256:
+        raise AssertionError("only keys with a public half get here")
+    spki = (
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    )
+    public_key = PublicKey.from_spki(spki)
+    token = TokenRecord("absent", "absent", module_path)
+    _recorded(store, record, NewKey(record.label, public_key.cka_id, public_key, token, now()))
+    return public_key
+
+
+def _recorded(store: KeyStore, like: KeyRecord, new: NewKey) -> KeyRecord:
+    """Recorded, and brought to the same state; the time window ends when the real one does."""
+    record = store.register(new, _change())
+    if like.not_before is not None and like.not_after is not None and like.state is not KeyState.PRE_ACTIVATION:
+        until = max(like.not_after, now() + timedelta(minutes=1))
+        longest = now() + timedelta(days=like.spec.max_validity_days)
+        record = store.activate(record.cka_id, now(), min(until, longest), _change())
+    if like.state not in {KeyState.PRE_ACTIVATION, KeyState.ACTIVE}:
+        record = store.change_state(record.cka_id, like.state, _change())
+    return record
+
+
+def _change() -> Change:
+    return Change(now(), "rehearsal", "stand-in of a rehearsal")
