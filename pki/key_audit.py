@@ -62,7 +62,11 @@ class ObservedObject:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedKey:
-    """A key that the store says is on this token."""
+    """A key that the store says is, or was, on this token.
+
+    `recorded` names the rules, of RECORDED_RULES only, that a key cannot keep which was wrapped while it was generated,
+    or which is a copy; `ended` says that this token is recorded to have it no more.
+    """
 
     label: str
     cka_id: bytes
@@ -70,6 +74,12 @@ class ExpectedKey:
     state: KeyState
     not_before: datetime | None
     not_after: datetime | None
+    recorded: frozenset[str] = frozenset()
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.recorded <= RECORDED_RULES:
+            raise ValueError(f"no record excuses {', '.join(sorted(self.recorded - RECORDED_RULES))}")
 
 
 class Severity(StrEnum):
@@ -113,6 +123,7 @@ AUDIT_RULES = {
     "KA-21": (Severity.WARNING, "the module does not give an attribute, so it cannot be checked"),
     "KA-22": (Severity.ERROR, "the key can be used without login"),
     "KA-23": (Severity.ERROR, "the store knows this CKA_ID under another label"),
+    "KA-24": (Severity.ERROR, "recorded as no longer on this token, but it is"),
 }
 """Every rule of the audit: its severity and what it finds."""
 
@@ -134,6 +145,15 @@ _PUBLIC_FLAG_RULES = (("KA-02", "modifiable", False),)
 MODULE_DEPENDENT_RULES = frozenset({"KA-02", "KA-03", "KA-06"})
 """Rules that some modules break for every key: none can be unmodifiable, or uncopyable, or is ever shown as local."""
 
+BACKED_UP_RULES = frozenset({"KA-07"})
+"""What a key breaks that was extractable while it was generated, so that it could be wrapped."""
+
+COPY_RULES = frozenset({"KA-05", "KA-06", "KA-07"})
+"""What a copy breaks, transferred or restored: a token vouches only for what it generated."""
+
+RECORDED_RULES = BACKED_UP_RULES | COPY_RULES
+"""Rules that are excused for exactly the keys of which the store has recorded why they break them."""
+
 
 def audit_objects(
     observed: Sequence[ObservedObject],
@@ -144,8 +164,8 @@ def audit_objects(
     """Compare everything seen on one token (logged in) with what the store expects there.
 
     `now` carries a time zone. `unavoidable` names the rules, of MODULE_DEPENDENT_RULES only, that the token's module
-    was probed to break for every key: their findings stay, as warnings that say so. Findings come sorted by subject
-    and rule, so two runs over equal input are equal.
+    was probed to break for every key: their findings stay, as warnings that say so; likewise the rules that the store
+    has recorded of a key. Findings come sorted by subject and rule, so two runs over equal input are equal.
     """
     if not unavoidable <= MODULE_DEPENDENT_RULES:
         raise ValueError(f"no module excuses {', '.join(sorted(unavoidable - MODULE_DEPENDENT_RULES))}")
@@ -154,7 +174,8 @@ def audit_objects(
     findings: list[AuditFinding] = []
     expected_by_id = {key.cka_id: key for key in expected}
     for item in observed:
-        findings += _audit_one(item, expected_by_id.get(item.cka_id))
+        known = expected_by_id.get(item.cka_id)
+        findings += (_of_record(finding, known) for finding in _audit_one(item, known))
     findings += _duplicates(observed)
     findings += _unpaired(observed)
     findings += _against_store(observed, expected, now)
@@ -164,6 +185,12 @@ def audit_objects(
 
 def _excused(finding: AuditFinding) -> AuditFinding:
     return replace(finding, severity=Severity.WARNING, text=f"{finding.text} (this module makes no other keys)")
+
+
+def _of_record(finding: AuditFinding, known: ExpectedKey | None) -> AuditFinding:
+    if known is None or finding.rule_id not in known.recorded:
+        return finding
+    return replace(finding, severity=Severity.WARNING, text=f"{finding.text} (recorded: it has a backup or is a copy)")
 
 
 def _finding(rule_id: str, subject: str, detail: str = "") -> AuditFinding:
@@ -251,8 +278,10 @@ def _against_store(
     for key in expected:
         subject = f"key {key.label!r} (id {key.cka_id.hex()})"
         if key.cka_id not in key_ids_on_token:
-            if key.state is not KeyState.DESTROYED:
+            if key.state is not KeyState.DESTROYED and not key.ended:
                 yield _finding("KA-16", subject)
+        elif key.ended and key.state is not KeyState.DESTROYED:
+            yield _finding("KA-24", subject)
         elif key.state in (
             KeyState.COMPROMISED,
             KeyState.DESTROYED,

@@ -78,7 +78,8 @@ def audit(
     with open_store(repository) as store, open_session(repository, site, token) as session:
         observed = session.objects()
         records = store.keys(token=(session.token.serial, session.token.label))
-        findings = audit_token(observed, records, now(), unavoidable_rules(session.probe_profile()))
+        unavoidable = unavoidable_rules(session.probe_profile())
+        findings = audit_token(observed, records, now(), unavoidable, (session.token.serial, session.token.label))
     text = f"{len(observed)} objects on token {token}\n{findings_as_text(findings)}"
     emit({"token": token, "objects": len(observed), "findings": findings_as_json(findings)}, as_json, text)
     if has_errors(findings):

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pki.key_audit import AuditFinding, ExpectedKey, ObservedObject, Severity, audit_objects
+from pki.key_audit import (
+    BACKED_UP_RULES,
+    COPY_RULES,
+    AuditFinding,
+    ExpectedKey,
+    ObservedObject,
+    Severity,
+    audit_objects,
+)
 from signer.inventory.text_table import text_table
+from signer.store.custody_values import CopyOrigin
 from signer.store.values import KeyRecord
 from signer.tokens.profiles import ModuleProfile
 
@@ -16,12 +25,21 @@ def audit_token(
     records: Sequence[KeyRecord],
     now: datetime,
     unavoidable: frozenset[str] = frozenset(),
+    token: tuple[str, str] | None = None,
 ) -> tuple[AuditFinding, ...]:
     """Lint everything on one token (`Session.objects()`, logged in) against the records of exactly that token.
 
-    `unavoidable` are the rules of `unavoidable_rules`; their findings are warnings.
+    `unavoidable` are the rules of `unavoidable_rules`; their findings are warnings. `token` (serial, label) tells keys
+    from copies; without it every record is taken for a key that was generated there.
     """
-    return audit_objects(observed, [_expected(record) for record in records], now, unavoidable)
+    return audit_objects(observed, [_expected(record, token) for record in records], now, unavoidable)
+
+
+def recorded_rules(record: KeyRecord, origin: CopyOrigin | None) -> frozenset[str]:
+    """The rules that an instance of this origin breaks by what is recorded of its key."""
+    if origin in (CopyOrigin.TRANSFERRED, CopyOrigin.RESTORED):
+        return COPY_RULES
+    return BACKED_UP_RULES if record.was_extractable else frozenset()
 
 
 def unavoidable_rules(profile: ModuleProfile) -> frozenset[str]:
@@ -67,7 +85,8 @@ def findings_as_text(findings: Sequence[AuditFinding]) -> str:
     return f"{table}{len(errors)} errors, {len(warnings)} warnings\n"
 
 
-def _expected(record: KeyRecord) -> ExpectedKey:
+def _expected(record: KeyRecord, token: tuple[str, str] | None) -> ExpectedKey:
+    origin = record.origin_on(token or record.token.identity)
     return ExpectedKey(
         label=record.label,
         cka_id=record.cka_id,
@@ -75,4 +94,6 @@ def _expected(record: KeyRecord) -> ExpectedKey:
         state=record.state,
         not_before=record.not_before,
         not_after=record.not_after,
+        recorded=recorded_rules(record, origin),
+        ended=origin is None,
     )

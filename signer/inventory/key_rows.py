@@ -35,6 +35,8 @@ KEY_COLUMNS = (
     "certificate_serial_number",
     "certificate_not_after",
     "certificate_sha256",
+    "copies_on",
+    "backups",
 )
 """In this order for ever: new columns are added at the end."""
 
@@ -70,6 +72,8 @@ def _key_row(record: KeyRecord, now: datetime) -> Row:
         "" if certificate is None else certificate.serial_number,
         "" if certificate is None else _time(certificate.not_after),
         "" if certificate is None else certificate.sha256.hex(),
+        ", ".join(f"{token.serial}/{token.label}" for token in record.tokens if token != record.token),
+        str(sum(backup.ended is None for backup in record.backups)) if record.backups else "",
     )
     return dict(zip(KEY_COLUMNS, values, strict=True))
 

@@ -28,7 +28,8 @@ class Contradiction:
 class Reconciliation:
     """Every record is in exactly one of the first five; every object of no recorded key is a stranger.
 
-    `lingering` keys are destroyed by the store and still on the token; `gone` ones are destroyed and gone.
+    `lingering` keys are destroyed by the store, or recorded as no longer on this token, and still on it; `gone` ones
+    are gone.
     """
 
     present: tuple[KeyRecord, ...]
@@ -39,8 +40,13 @@ class Reconciliation:
     strangers: tuple[ObservedObject, ...]
 
 
-def reconcile(observed: Sequence[ObservedObject], records: Sequence[KeyRecord]) -> Reconciliation:
-    """Compare every object of one token (seen while logged in) with the records of exactly that token."""
+def reconcile(
+    observed: Sequence[ObservedObject], records: Sequence[KeyRecord], token: tuple[str, str] | None = None
+) -> Reconciliation:
+    """Compare every object of one token (seen while logged in) with the records of exactly that token.
+
+    With `token` (serial, label), keys that are recorded to be no longer there count as destroyed ones do.
+    """
     present: list[KeyRecord] = []
     vanished: list[KeyRecord] = []
     lingering: list[KeyRecord] = []
@@ -50,7 +56,7 @@ def reconcile(observed: Sequence[ObservedObject], records: Sequence[KeyRecord]) 
         objects = [item for item in observed if item.cka_id == record.cka_id]
         on_token = any(item.object_class is _CLASS_OF_ALGORITHM[record.algorithm] for item in objects)
         contradiction = _contradiction(objects, record)
-        if record.state is KeyState.DESTROYED:
+        if record.state is KeyState.DESTROYED or (token is not None and record.origin_on(token) is None):
             (lingering if on_token else gone).append(record)
         elif not on_token:
             vanished.append(record)

@@ -20,7 +20,17 @@ from signer.inventory.key_rows import KEY_COLUMNS, key_rows, rows_as_csv, rows_a
 from signer.inventory.text_table import printable, text_table
 from signer.store.key_store import KeyStore
 from signer.store.values import KeyRecord, TokenRecord
-from tests.unit.store.stores import DAY, NOW, certificate_for, change, new_key, software_key
+from tests.unit.store.stores import (
+    BACKUP,
+    DAY,
+    NOW,
+    OTHER_TOKEN,
+    THIRD_TOKEN,
+    certificate_for,
+    change,
+    new_key,
+    software_key,
+)
 
 SECOND = timedelta(seconds=1)
 
@@ -40,7 +50,7 @@ def test_the_columns_are_those_of_the_specification() -> None:
     expected = (
         *("label", "state", "signs_now", "not_before", "not_after", "role", "product", "algorithm", "key_id", "cka_id"),
         *("spki_sha256", "token_serial", "token_label", "module_path", "created_at", "state_since"),
-        *("certificate_serial_number", "certificate_not_after", "certificate_sha256"),
+        *("certificate_serial_number", "certificate_not_after", "certificate_sha256", "copies_on", "backups"),
     )
     assert expected == KEY_COLUMNS
     assert EXPIRING_COLUMNS == ("what", "label", "state", "not_after", "days_left", "certificate_serial_number")
@@ -71,10 +81,23 @@ def test_rows_say_everything(records: Sequence[KeyRecord]) -> None:
         "certificate_serial_number": "123456789abcdef",
         "certificate_not_after": "2027-01-21T12:00:00.000000Z",
         "certificate_sha256": record.certificate.sha256.hex(),
+        "copies_on": "",
+        "backups": "",
     }
     assert (wrap["signs_now"], wrap["product"], wrap["not_after"], wrap["key_id"]) == ("KS-23", "", "", "")
     assert tuple(release) == tuple(wrap) == KEY_COLUMNS
     assert json.loads(json.dumps([release, wrap])) == [release, wrap]
+
+
+def test_rows_say_where_copies_are(store: KeyStore) -> None:
+    key = store.register(new_key(), change(), backup=BACKUP, copies_on=[OTHER_TOKEN])
+    store.add_restored(key.cka_id, THIRD_TOKEN, change())
+    (row,) = key_rows(store.keys(), NOW)
+    assert (row["copies_on"], row["backups"]) == ("7bd61f2e0a9c4e01/roots, 00c0ffee00c0ffee/spare", "1")
+    store.end_instance(key.cka_id, OTHER_TOKEN.identity, change())
+    store.end_backup(key.cka_id, BACKUP.digest, change())
+    (row,) = key_rows(store.keys(), NOW)
+    assert (row["copies_on"], row["backups"]) == ("00c0ffee00c0ffee/spare", "0")
 
 
 def test_signs_now_names_the_rule_that_forbids_it(records: Sequence[KeyRecord], store: KeyStore) -> None:

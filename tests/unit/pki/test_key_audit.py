@@ -11,6 +11,7 @@ import pytest
 from pki.key_audit import (
     AUDIT_RULES,
     MODULE_DEPENDENT_RULES,
+    RECORDED_RULES,
     AuditFinding,
     ExpectedKey,
     ObjectClass,
@@ -127,6 +128,7 @@ FAULTS = [
     Fault("KA-05", "not always sensitive", private(always_sensitive=False)),
     Fault("KA-06", "imported", private(local=False)),
     Fault("KA-07", "once extractable", private(never_extractable=False)),
+    Fault("KA-24", "recorded as gone", PAIR, expected(ended=True)),
     Fault("KA-08", "cannot sign", private(usages=frozenset())),
     Fault("KA-08", "AES key cannot unwrap", [replace(SECRET, usages=frozenset({KeyUsage.WRAP}))], [EXPECTED_SECRET]),
     Fault("KA-08", "public key cannot verify", public(other_usages=frozenset())),
@@ -218,6 +220,35 @@ def test_what_a_module_cannot_avoid_stays_visible_as_a_warning(rule_id: str) -> 
 def test_no_module_excuses_anything_else(rule_id: str) -> None:
     with pytest.raises(ValueError, match=rule_id):
         audit_objects([], [], NOW, frozenset({rule_id}))
+
+
+@pytest.mark.parametrize("rule_id", sorted(RECORDED_RULES))
+def test_what_is_recorded_of_a_key_stays_visible_as_a_warning(rule_id: str) -> None:
+    objects = private(always_sensitive=False, never_extractable=False, local=False)
+    findings = audit_objects(objects, expected(recorded=frozenset({rule_id})), NOW)
+    assert rules_of(findings) == RECORDED_RULES
+    for finding in findings:
+        assert finding.severity is (Severity.WARNING if finding.rule_id == rule_id else Severity.ERROR)
+        assert ("recorded" in finding.text) is (finding.rule_id == rule_id)
+
+
+def test_a_record_excuses_its_own_key_only() -> None:
+    other = replace(PRIVATE, label="sr:grant:-:0001", cka_id=OTHER_KEY.cka_id, never_extractable=False)
+    objects = [*private(never_extractable=False), other, OTHER_PUBLIC]
+    records = [*expected(recorded=RECORDED_RULES), replace(EXPECTED, label=other.label, cka_id=other.cka_id)]
+    errors = {item.subject: item.rule_id for item in audit_objects(objects, records, NOW) if item.severity == "error"}
+    assert errors == {other.name: "KA-07"}
+
+
+@pytest.mark.parametrize("rule_id", sorted(set(AUDIT_RULES) - RECORDED_RULES))
+def test_no_record_excuses_anything_else(rule_id: str) -> None:
+    """That it can be extracted, say: KA-01 stays an error of every key."""
+    with pytest.raises(ValueError, match=rule_id):
+        expected(recorded=frozenset({rule_id}))
+
+
+def test_a_key_that_left_a_token_is_not_missed_there() -> None:
+    assert audit_objects([], expected(ended=True), NOW) == ()
 
 
 def test_a_naive_time_is_a_mistake_of_the_caller() -> None:

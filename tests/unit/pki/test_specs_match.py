@@ -39,10 +39,11 @@ def test_lint_rules() -> None:
 
 def test_roles() -> None:
     algorithms = {"P-256": KeyAlgorithm.EC_P256, "AES-256": KeyAlgorithm.AES_256}
-    table = {row[0].strip("`"): row for row in rows(KEY_ROLES, r"`[a-z-]+`") if len(row) == 6}
+    table = {row[0].strip("`"): row for row in rows(KEY_ROLES, r"`[a-z-]+`") if len(row) == 7}
     assert set(table) == {role.value for role in KEY_SPECS}
     for role, spec in KEY_SPECS.items():
-        _, number, algorithm, usages, years, _ = table[role.value]
+        _, number, algorithm, usages, years, backup, _ = table[role.value]
+        assert backup == ("yes" if spec.backup_permitted else "no")
         assert number == str(ROLES[role].device_role_number or "–")
         assert algorithms[algorithm] is spec.algorithm
         assert set(usages.split(", ")) == {usage.value for usage in spec.usages}
