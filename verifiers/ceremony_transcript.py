@@ -167,7 +167,7 @@ def check_order(entries: Sequence[Entry]) -> None:
     if entries[0]["type"] != "begun" or entries[0]["fixed"]["format"] != FORMAT:
         raise NotVerified("CT-05", "it does not begin with `begun`")
     steps = entries[0]["fixed"]["steps"]
-    position, intent, over = 0, False, False
+    position, intent, over = 0, False, ""
     for entry in entries[1:]:
         kind, step = entry["type"], entry["step"]
         if over and not (over == "ended" and kind == "signed"):

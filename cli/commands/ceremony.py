@@ -19,7 +19,7 @@ class _Ceremony(LateGroup):
             "new genesis-2026 --plan root-genesis --value product=pump-x2 "
             "--person operator=ada --person witness=bob --person witness=cy",
         ),
-        "plan": ("cli.commands.ceremony_prepare", "plan genesis-2026 > script.txt"),
+        "plan": ("cli.commands.ceremony_prepare", "plan genesis-2026"),
         "preflight": ("cli.commands.ceremony_prepare", "preflight genesis-2026"),
         "rehearse": ("cli.commands.ceremony_hold", "rehearse genesis-2026"),
         "run": ("cli.commands.ceremony_hold", f"run genesis-2026 {_WORDS}"),

@@ -13,12 +13,10 @@ from cli.output import emit, table
 from pki.errors import CeremonyAborted, InputRefused
 
 
-def list(context: typer.Context, as_json: JsonOption = False) -> None:
+def list(context: typer.Context, as_json: JsonOption = False) -> None:  # noqa: A001 (the name of the command)
     """List the ceremonies of the authority and how far each is, and the plans that are shipped."""
     repository = repository_of(context)
-    rows = [
-        (name, _state(CeremonyFolder(repository.root / "ceremonies" / name))) for name in ceremony_names(repository)
-    ]
+    rows = [(name, _state(ceremony_folder(repository, name))) for name in ceremony_names(repository)]
     plans = [*shipped_plans()]
     data = {"ceremonies": [{"name": name, "state": state} for name, state in rows], "plans": plans}
     text = table(("ceremony", "state"), rows) if rows else "no ceremonies"
