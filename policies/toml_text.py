@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from typing import TypeVar
 
 import msgspec
+
+_DATES = (datetime.datetime, datetime.date, datetime.time)
+"""TOML has these; without saying so, texts that look like them would pass too."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -23,6 +27,6 @@ def parse_toml(text: str) -> dict[str, object]:
 def convert(value: object, struct_type: type[_Struct]) -> _Struct:
     """A parsed value as a struct. ValueError naming the field."""
     try:
-        return msgspec.convert(value, struct_type, strict=True)
+        return msgspec.convert(value, struct_type, strict=True, builtin_types=_DATES)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None

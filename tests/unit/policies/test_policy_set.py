@@ -156,8 +156,11 @@ def test_annotations_are_demanded(text: str) -> None:
 
 
 def test_annotations_that_pass() -> None:
-    text = '@id("a") @text("A.") @needs1("x") @needs2("y") permit (principal, action, resource) when {true} unless {false};'
-    assert extra(text) == []
+    needs = '@needs1("x") @needs2("y")'
+    assert (
+        extra(f'@id("a") @text("A.") {needs} permit (principal, action, resource) when {{true}} unless {{false}};')
+        == []
+    )
     assert extra('@id("a") @text("Ä – „x“.") forbid (principal, action, resource) when { false };') == []
 
 
