@@ -71,6 +71,16 @@ def signature_status(bundle: bytes, previous_bundle: bytes | None = None) -> Sig
     )
 
 
+def own_signers(bundle: bytes) -> tuple[PublicKey, ...]:
+    """Whose signatures are there of the bundle's own roots, each verified; raises FormatError, SignatureInvalid.
+
+    Those of the previous version's roots are not looked at: without that version nobody can.
+    """
+    content, signatures = decode_bundle(bundle)
+    own = [entry for entry in signatures if entry.root_set is RootSet.OWN]
+    return tuple(key for _, key in _verify_all(bundle, content, None, own))
+
+
 def _previous_content(content: TrustBundleContent, previous_bundle: bytes | None) -> TrustBundleContent | None:
     if content.version == 1:
         if previous_bundle is not None:
