@@ -39,7 +39,11 @@ def encode_entry(event: Event, at: datetime) -> bytes:
         "kind": event.kind.value,
     }
     try:
-        entry = _sorted_encoder.encode(document) if _is_plain(event.details) else encode_canonical(document)
+        if _is_plain(event.details):
+            entry = _sorted_encoder.encode(document)
+        else:
+            _require_ascii_names(event.details)
+            entry = encode_canonical(document)
     except ValueError as error:
         raise AuditError(f"a {event.kind.value} event cannot be logged: {error}; nothing was released") from None
     if len(entry) > ENTRY_SIZE_BYTES_MAX:
@@ -64,6 +68,18 @@ def _is_plain(details: dict[str, Any]) -> bool:
     return True
 
 
+def _require_ascii_names(value: Any) -> None:
+    """So that sorting names by code points, as most programs do, is sorting them as RFC 8785 does."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not name.isascii():
+                raise ValueError(f"the name {name!r} is not ASCII")
+            _require_ascii_names(item)
+    elif isinstance(value, list):
+        for item in value:
+            _require_ascii_names(item)
+
+
 def decode_entry(index: int, entry: bytes) -> LoggedEntry:
     """The entry that stands at `index`. Raises FormatError for anything that `encode_entry` does not write."""
     what = f"log entry {index}"
@@ -73,6 +89,7 @@ def decode_entry(index: int, entry: bytes) -> LoggedEntry:
     try:
         if not isinstance(document["details"], dict) or not isinstance(document["actor"], str):
             raise ValueError("`details` is an object and `actor` a string")
+        _require_ascii_names(document["details"])
         event = Event(kind=EventKind(document["kind"]), actor=document["actor"], details=document["details"])
         at = parse_time(document["at"])
     except (ValueError, TypeError) as error:
