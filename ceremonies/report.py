@@ -40,18 +40,26 @@ def require_verified(verdict: Verdict) -> None:
         )
 
 
-def warning_of(report: Report) -> str:
-    """What stands in large letters on every page; empty for a ceremony that verifies and was run by people."""
-    aborted = any(deviation.text.startswith("ABORTED") for deviation in report.content.deviations)
-    if aborted:
-        return "ABORTED – NOT COMPLETED"
+_WARNINGS = {
+    "live": ("", ""),
+    "rehearsal": ("REHEARSAL – NO KEY IN USE", "On throw-away tokens, without the people named here."),
+    "answers": (
+        "RUN FROM PREPARED ANSWERS",
+        "A file answered in place of people, as a development environment allows.",
+    ),
+}
+"""By the way a ceremony was run: what stands in large letters, and what it means."""
+
+
+def warning_of(report: Report) -> tuple[str, str]:
+    """What stands in large letters on every page, and what it means; empty if people ran it and it verifies."""
+    if any(deviation.text.startswith("ABORTED") for deviation in report.content.deviations):
+        return "ABORTED – NOT COMPLETED", "The deviations say by which rule and why."
     if not report.content.ended:
-        return "INTERRUPTED – NOT COMPLETED"
+        return "INTERRUPTED – NOT COMPLETED", "`strongroom ceremony resume` goes on where it stopped."
     if report.verdict.problems:
-        return "NOT VERIFIED – DO NOT SIGN"
-    return {"live": "", "rehearsal": "REHEARSAL – NO KEY IN USE", "answers": "RUN FROM PREPARED ANSWERS"}.get(
-        report.content.mode, "RUN IN AN UNKNOWN WAY"
-    )
+        return "NOT VERIFIED – DO NOT SIGN", "What was found when the ceremony's folder was verified:"
+    return _WARNINGS.get(report.content.mode, ("RUN IN AN UNKNOWN WAY", "The transcript does not say how."))
 
 
 def render_html(report: Report) -> str:
@@ -97,12 +105,14 @@ def _refuse_to_fetch(*_: Any, **__: Any) -> NoReturn:
 
 def _title(report: Report) -> Markup:
     content = report.content
-    warning = warning_of(report)
+    warning, meaning = warning_of(report)
     running = join([element("div", warning, css="running-warning"), element("div", content.name, css="running-name"),
                     element("div", content.head, css="running-head")])  # fmt: skip
     parts = [running, element("p", "Report of a key ceremony", css="kind"), element("h1", content.title)]
     if warning:
-        parts.append(element("div", element("strong", warning), *_problems(report.verdict), css="warning"))
+        parts.append(
+            element("div", element("strong", warning), element("p", meaning), *_problems(report.verdict), css="warning")
+        )
     parts.append(element("p", content.purpose, css="purpose"))
     return element("header", *parts)
 

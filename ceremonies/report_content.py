@@ -157,21 +157,26 @@ def _words(digest: str) -> tuple[str, ...]:
 
 
 def _people(fixed: Mapping[str, Any], entries: Iterable[Entry]) -> tuple[Person, ...]:
+    """Everybody, by the part that steps name them with: `operator`, and where several have a role, `witness-2`."""
     present = {
         (plain(entry.note.fixed.get("person")), plain(entry.note.fixed.get("role"))): entry.at
         for entry in entries
         if entry.type is EntryType.PRESENT and entry.note.varying.get("present") is True
     }
+    people = _objects(fixed.get("people"))
+    roles = [plain(item.get("role")) for item in people]
     found = []
-    for item in _objects(fixed.get("people")):
-        id_, part = plain(item.get("id")), plain(item.get("role"))
-        found.append(Person(id_, plain(item.get("name")), part, present.get((id_, part), "")))
+    for place, item in enumerate(people):
+        id_, role = plain(item.get("id")), roles[place]
+        part = f"{role}-{roles[: place + 1].count(role)}" if roles.count(role) > 1 else role
+        found.append(Person(id_, plain(item.get("name")), part, present.get((id_, role), "")))
     return tuple(found)
 
 
 def _steps(fixed: Mapping[str, Any], entries: Sequence[Entry], people: Sequence[Person]) -> tuple[StepDone, ...]:
     done = {entry.note.step: entry for entry in entries if entry.type in _DONE and entry.note.step is not None}
-    names = {person.part: person.name for person in people}
+    # A role that one person has is `witness` among the people and may be `witness-1` in a step.
+    names = {f"{person.part}-1": person.name for person in people} | {person.part: person.name for person in people}
     steps = []
     for number, item in enumerate(_objects(fixed.get("steps")), start=1):
         id_, who = plain(item.get("id")), plain(item.get("who"))

@@ -118,6 +118,8 @@ def test_every_step_stands_with_its_time_and_its_result(page: Page) -> None:
     assert content.steps[4].result == "Typed: digest agrees"
     assert content.steps[5].facts == (("token", "release"), ("serial", "0123456789abcdef"), ("token label", "release"))
     assert content.steps[6].person == "Ada Example"
+    alone = [{"id": "ada", "name": "Ada", "role": "operator"}, {"id": "bob", "name": "Bob", "role": "witness"}]
+    assert read_content(retold({EntryType.BEGUN: {"people": alone}})).steps[4].person == "Bob"
     assert content.steps[6].result == "Done: continued after an interruption: the key was on the token."
     for step in content.steps:
         assert step.text in page.text
@@ -181,7 +183,7 @@ def test_the_signature_of_the_log_stands_in_it() -> None:
 
 def warning(entries: Sequence[Entry], verdict: Verdict = HOLDS) -> str:
     document = render_html(report_of(entries, verdict))
-    text = reports.warning_of(report_of(entries, verdict))
+    text, _ = reports.warning_of(report_of(entries, verdict))
     assert (f"<strong>{text}</strong>" in document) == bool(text)
     assert f'<div class="running-warning">{text}</div>' in document
     return text
