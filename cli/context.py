@@ -215,13 +215,17 @@ class SigningKeys:
     """The keys that one command signs with: each is let through by the key store, then found on its token.
 
     A context manager. Each token is opened once, however many of its keys are used. Where the authority has an audit
-    log, every use of a key is logged, and a checkpoint is signed at the end.
+    log, every use of a key is logged, and a checkpoint is signed at the end. In production, keys of release roles are
+    found `for_releases` only: that is the signing service.
     """
 
-    def __init__(self, repository: AuthorityRepository, site: Site, when: datetime) -> None:
+    def __init__(
+        self, repository: AuthorityRepository, site: Site, when: datetime, *, for_releases: bool = False
+    ) -> None:
         self._repository = repository
         self._site = site
         self._when = when
+        self._for_releases = for_releases
         self._sessions: dict[str, Session] = {}
         self._stack = ExitStack()
         self._log: TileLog | None = None
@@ -285,6 +289,8 @@ class SigningKeys:
         return self._logged(permit, token_holding(self._site, token.serial, token.label))
 
     def _logged(self, permit: SigningPermit, token_name: str) -> KeyHandle | LoggedKey:
+        if not self._for_releases:
+            refuse_release_role(self._repository, permit.label)
         log = self.log
         handle = self._find(permit, token_name)
         if log is None:
@@ -331,6 +337,20 @@ def require_may_sign(
     from signer.store import signing_gate
 
     return signing_gate.require_may_sign(repository.key_store_path, label, role, product, when)
+
+
+def refuse_release_role(repository: AuthorityRepository, label: str) -> None:
+    """Raise PolicyViolation SV-40 for a key that in production signs through the signing service only."""
+    from pki.key_specs import parse_key_label
+    from pki.roles import Role
+
+    release_roles = (Role.APPLICATION_RELEASE, Role.BOOTLOADER_RELEASE, Role.PRODUCTION, Role.GRANT)
+    if repository.authority.environment.value == "production" and parse_key_label(label).role in release_roles:
+        raise PolicyViolation(
+            "SV-40",
+            f"in production key {label} signs what was asked for and approved, and nothing else: `strongroom package "
+            "prepare`, `package request`, `approve`, and then `package sign --request`",
+        )
 
 
 def content_key_ledger(repository: AuthorityRepository, when: datetime) -> ContentKeyLedger:

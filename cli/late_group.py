@@ -12,9 +12,10 @@ from typer.core import TyperGroup
 
 
 class LateGroup(TyperGroup):
-    """`FUNCTIONS` maps each command's name to (module, example); the function in the module has the command's name.
+    """`FUNCTIONS` maps each command's name to (module, example); the function in the module has the same name.
 
-    Converting a function with many options takes typer milliseconds, which every use of its neighbours would pay.
+    Hyphens of the name are underscores there. Converting a function with many options takes typer milliseconds, which
+    every use of its neighbours would pay.
     """
 
     FUNCTIONS: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -31,7 +32,7 @@ class LateGroup(TyperGroup):
 
     def _converted(self, name: str) -> click.Command:
         module, example = self.FUNCTIONS[name]
-        function: Any = getattr(importlib.import_module(module), name)
+        function: Any = getattr(importlib.import_module(module), name.replace("-", "_"))
         single = typer.Typer(add_completion=False)
         single.command(name, epilog=f"Example: strongroom {self.name} {example}")(function)
         return typer.main.get_command(single)

@@ -16,6 +16,7 @@ from bootloader.reference.records import Device, Lifecycle
 from bootloader.reference.sizes import HEAD_SIZE_BYTES
 from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import TrustBundle, parse_trust_bundle, verify_genesis, verify_own_threshold
+from cli.context import board_of, open_store
 from cli.device_session import (
     FlashUse,
     Report,
@@ -26,9 +27,14 @@ from cli.device_session import (
     send_package,
 )
 from cli.device_words import explanation, step_in_words, version_in_words
-from pki.errors import InputRefused
+from cli.output import read_input
+from pki.errors import ConfigurationError, InputRefused
 from signer.authority.model import Product
+from signer.authority.repository import AuthorityRepository
+from signer.service.values import Verdict
 
+_BUNDLES_MAX = 1000
+_BUNDLE_SIZE_BYTES_MAX = 64 * 1024
 _NOT_ASKED = "floors, what is installed, the version of the running bootloader, and whether it can decrypt the package"
 
 
@@ -76,6 +82,52 @@ def judged_by_product(
         return {**verdict, **_refused(refusal, head, uid)}
     version = version_in_words(parsed.image_version)
     return {**verdict, "accepted": True, "then": f"would install {version}", "not_asked": _NOT_ASKED}
+
+
+class ProductJudge:
+    """The signing service's `PackageJudge`: a new device of the product, with the newest trust bundle in `public/`."""
+
+    def __init__(self, repository: AuthorityRepository) -> None:
+        self._repository = repository
+
+    def judge(self, product: str, package: Path) -> Verdict:
+        """Raises ConfigurationError without a trust bundle, InputRefused, KeyStoreError."""
+        config = self._repository.product(product)
+        board = board_of(self._repository, config.board)
+        version, bundle = newest_trust_bundle(self._repository, config)
+        with open_store(self._repository) as store:
+            keys = [store.key(key.label).public_key for key in config.keys.bootloader_release]
+        built_in = [key.point for key in keys if key is not None]
+        verdict = judged_by_product(config, board, bundle, built_in, package)
+        text = verdict["then"] if verdict["accepted"] else f"{verdict['name']} ({verdict['code']}): {verdict['text']}"
+        return Verdict(bool(verdict["accepted"]), f"{verdict['judge']} with trust bundle {version}", text)
+
+
+def newest_trust_bundle(repository: AuthorityRepository, product: Product) -> tuple[int, bytes]:
+    """Version and bytes of the product's newest trust bundle anywhere in `public/`.
+
+    Raises ConfigurationError if there is none, two different ones of one version, or a file that is no trust bundle.
+    """
+    found: dict[int, bytes] = {}
+    paths = sorted((repository.root / "public").rglob("*.srb"))
+    if len(paths) > _BUNDLES_MAX:
+        raise ConfigurationError(f"{repository.root / 'public'} holds more than {_BUNDLES_MAX} trust bundles")
+    for path in paths:
+        data = read_input(path, "trust bundle", _BUNDLE_SIZE_BYTES_MAX)
+        try:
+            bundle = parse_trust_bundle(data)
+        except Refused as refusal:
+            raise ConfigurationError(f"{path}: is no trust bundle ({refusal}); remove it") from None
+        if bundle.product_id != product.id_bytes:
+            continue
+        if found.setdefault(bundle.version, data) != data:
+            raise ConfigurationError(f"{path}: another trust bundle of version {bundle.version} is in public/, too")
+    if not found:
+        raise ConfigurationError(
+            f"public/ has no trust bundle of product {product.name!r}: put the newest there, as devices have it"
+        )
+    newest = max(found)
+    return newest, found[newest]
 
 
 def judgement_text(package: Path, verdict: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`strongroom package`: the list of its commands. package_write.py writes packages, package_read.py reads them."""
+"""`strongroom package`: the list of its commands. package_*.py have them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from cli.late_group import LateGroup
 
 _WRITE = "cli.commands.package_write"
 _READ = "cli.commands.package_read"
+_RELEASE = "cli.commands.package_release"
+_REQUEST = "cli.commands.package_request"
 
 
 class _Package(LateGroup):
@@ -19,7 +21,14 @@ class _Package(LateGroup):
             _WRITE,
             "prepare -p pump-x2 app.elf --version 1.1.0 --security-version 2 -o app.prepared.srp",
         ),
-        "sign": (_WRITE, "sign app.prepared.srp -p pump-x2 -o app-1.1.0.srp"),
+        "request": (
+            _REQUEST,
+            "request app.prepared.srp -p pump-x2 --as rita --ssh-key rita.pub --sbom app.cdx.json -o app.request.json",
+        ),
+        "show": (_REQUEST, "show app.request.json"),
+        "sign": (_WRITE, "sign app.prepared.srp --request app.request.json --approval ben.approval.json"),
+        "release": (_RELEASE, "release app.request.json -o app-1.1.0.srp"),
+        "verify-evidence": (_RELEASE, "verify-evidence app-1.1.0.evidence.json app-1.1.0.srp"),
         "build": (
             _WRITE,
             "build -p pump-x2 app.elf --version 1.1.0 --security-version 2 --for-device device.json -o app-1.1.0.srp",

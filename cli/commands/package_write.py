@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.context import now, repository_of, signing_keys, site_of
+from cli.context import now, refuse_release_role, repository_of, signing_keys, site_of
 from cli.options import JsonOption, OutputOption, ProductOption
 from cli.output import emit, progress
 from cli.package_keys import ROLE_OF_TYPE, PackageKeys, PermittedKey
@@ -121,7 +121,10 @@ def build(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Encrypt and sign firmware in one go: `prepare` and `sign` together, with every signer's token at hand."""
+    """Encrypt and sign firmware in one go: `prepare` and `sign` together, with every signer's token at hand.
+
+    For development: in production a package is prepared, asked for, approved, and then signed.
+    """
     from signer.packages.build import build_package
 
     options = PackageOptions(
@@ -129,6 +132,8 @@ def build(
         bootloader_version_min, trust_bundle_version_min, firmware_format, load_address,
     )  # fmt: skip
     with _keys(context, product) as keys, _request(keys, options, key) as (request, image, signers):
+        for signer in signers:
+            refuse_release_role(keys.repository, signer.label)
         compat = keys.compat()
         for signer in (*signers, compat):
             signer.at_hand()
@@ -142,12 +147,45 @@ def sign(
     prepared: Annotated[
         Path, typer.Argument(help="The package that `package prepare` wrote, or the first signer did.")
     ],
-    product: ProductOption,
-    out: OutputOption,
+    product: Annotated[
+        str | None, typer.Option("--product", "-p", help="The product; with --request, the request's.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; with --request, a copy beside what `release` hands out."),
+    ] = None,
     key: KeyOption = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Through the signing service: the signed request (signature in FILE.sig)."),
+    ] = None,
+    approval: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="With --request: a signed approval (repeat).")
+    ] = None,
+    sbom: Annotated[Path | None, typer.Option(help="With --request: the SBOM that it names.")] = None,
+    tests: Annotated[Path | None, typer.Option(help="With --request: the test evidence that it names.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a prepared package and sign exactly that. Two signers of a bootloader may sign one after the other."""
+    """Verify a prepared package and sign exactly that. Two signers of a bootloader may sign one after the other.
+
+    With --request, the signing service decides by the policies, logs, signs and keeps the package for `release`; the
+    same call again gives the same package. In production nothing else signs.
+    """
+    if request is not None:
+        from cli.commands.package_release import sign_by_request
+
+        if key:
+            raise typer.BadParameter("--key does not go with --request, which names its keys")
+        sign_by_request(context, prepared, product, out, request, tuple(approval or ()), sbom, tests, as_json)
+        return
+    if product is None or out is None or approval or sbom or tests:
+        raise typer.BadParameter("give --product and --out; or --request, with its approvals and files")
+    _sign_directly(context, prepared, product, out, key, as_json)
+
+
+def _sign_directly(
+    context: typer.Context, prepared: Path, product: str, out: Path, key: list[str] | None, as_json: bool
+) -> None:
     from signer.packages.prepared_file import PreparedFile
     from signer.packages.sign import sign_package
 
@@ -159,6 +197,7 @@ def sign(
         named = _named_signers(keys, manifest.terms.package_type, manifest.signer_key_ids)
         chosen = _chosen(_not_yet_signed(named, manifest.signer_key_ids, head), key)
         for signer in chosen:
+            refuse_release_role(keys.repository, signer.label)
             signer.at_hand()
         earlier = [signer.public_key for signer in named if signer not in chosen]
         with _progress("signing") as report:
