@@ -35,6 +35,7 @@ EVENTS_MAX = 4096
 """In one append."""
 FOUND_MAX = 100_000
 _GROUP_MAX = 256
+_HOLD_ATTEMPTS_MAX = 10
 
 
 class TileLog:
@@ -162,6 +163,18 @@ class TileLog:
                 self._publish(grown)
             self._publish_witnessed(grown)
             return grown
+
+    @contextmanager
+    def held_at_checkpoint(self) -> Iterator[tuple[Checkpoint, sqlite3.Connection]]:
+        """Hold the log's lock at a moment when a checkpoint covers every entry, for a copy. Raises AuditError."""
+        for _ in range(_HOLD_ATTEMPTS_MAX):
+            self.checkpoint()
+            with self._writing() as connection:
+                checkpoint = self._newest_checkpoint(connection)
+                if checkpoint is not None and checkpoint.head.size == index_file.newest(connection)[0]:
+                    yield checkpoint, connection
+                    return
+        raise AuditError("other processes write to the audit log without a pause; try again")
 
     def close(self) -> None:
         """Close the index. The log can be used again; it opens anew."""

@@ -104,6 +104,11 @@ def _base64(text: str) -> bytes:
     return raw
 
 
+def is_key_name(text: str) -> bool:
+    """Whether the text may be a key's name in a note: printable ASCII without spaces and plus signs."""
+    return _KEY_NAME.fullmatch(text) is not None
+
+
 def log_key_id(key: PublicKey) -> bytes:
     """The key id of an ECDSA key in a note (signature type 0x02): 4 bytes of SHA-256 over its SPKI."""
     return key.spki_sha256[:_KEY_ID_SIZE_BYTES]
