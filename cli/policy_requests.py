@@ -32,9 +32,9 @@ def explained_request(repository: AuthorityRepository, request_path: Path, appro
     for a key that this authority does not have.
     """
     when = now()
+    asked, statements = _signed(request_path, "request"), [_signed(path, "approval") for path in approvals]
     signers, people = repository.allowed_signers(), repository.people
-    request = authenticate_request(_signed(request_path, "request"), signers, people, when)
-    statements = [_signed(path, "approval") for path in approvals]
+    request = authenticate_request(asked, signers, people, when)
     approved = authenticate_approvals(request, statements, signers, people, when)
     policy_set = repository.policy_set()
     facts = _facts(repository, request.request, when)
