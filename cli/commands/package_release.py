@@ -17,7 +17,6 @@ from pki.errors import ConfigurationError, InputRefused, PolicyViolation, Verifi
 if TYPE_CHECKING:
     from signer.authority.repository import AuthorityRepository
     from signer.log.audit_log import TileLog
-    from signer.log.checkpoint import Checkpoint
     from signer.service.proofs import ProvenTogether
     from signer.service.release import Prove
     from signer.service.values import SignedRelease
@@ -150,10 +149,12 @@ def _evidence_path(out: Path) -> Path:
 
 
 def _prover(repository: AuthorityRepository, log: TileLog, witnessed: bool) -> Prove:
+    from signer.log.cosignature import WitnessKey
     from signer.service.proofs import prove_together, prove_witnessed
 
-    vkeys = tuple(repository.authority.log.witnesses) if repository.authority.log is not None else ()
-    if witnessed and not vkeys:
+    config = repository.authority.log
+    witnesses = [WitnessKey.parse(text) for text in config.witnesses] if config is not None else []
+    if witnessed and not witnesses:
         raise ConfigurationError(
             "[log] of strongroom.toml has no `witnesses`, and one must have seen the signature; `strongroom audit "
             "witness new` makes one on another machine"
@@ -161,19 +162,10 @@ def _prover(repository: AuthorityRepository, log: TileLog, witnessed: bool) -> P
 
     def prove(indices: Sequence[int]) -> ProvenTogether:
         if witnessed:
-            return prove_witnessed(log, indices, lambda checkpoint: _cosigners(checkpoint, vkeys))
+            return prove_witnessed(log, indices, witnesses)
         return prove_together(log, indices)
 
     return prove
-
-
-def _cosigners(checkpoint: Checkpoint, vkeys: tuple[str, ...]) -> list[str]:
-    from verifiers.release_evidence import EvidenceRefused, witnesses_of
-
-    try:
-        return witnesses_of(checkpoint.note.decode("utf-8"), vkeys)
-    except EvidenceRefused as error:
-        raise VerificationError(str(error)) from None
 
 
 def verify_evidence(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from pki.errors import AuditError, PolicyViolation
+from pki.errors import AuditError, PolicyViolation, SignatureInvalid
 from signer.log.audit_log import TileLog
 from signer.log.checkpoint import Checkpoint
+from signer.log.cosignature import WitnessKey, verify_cosignature
 from signer.log.values import AuditLog, InclusionProof
 
 _ATTEMPTS_MAX = 10
-
-Witnesses = Callable[[Checkpoint], Sequence[str]]
-"""The names of configured witnesses whose cosignature on a checkpoint verifies; others' are passed over."""
 
 
 class ProvenTogether(msgspec.Struct, frozen=True):
@@ -36,14 +34,14 @@ def prove_together(log: AuditLog, indices: Sequence[int]) -> ProvenTogether:
     raise AuditError("checkpoints are being signed faster than entries can be proved; try again")
 
 
-def prove_witnessed(log: TileLog, indices: Sequence[int], witnesses: Witnesses) -> ProvenTogether:
+def prove_witnessed(log: TileLog, indices: Sequence[int], witnesses: Sequence[WitnessKey]) -> ProvenTogether:
     """Prove the entries under the newest witnessed checkpoint.
 
     Where that does not cover them, a checkpoint is signed for a witness to take, and PolicyViolation SV-42 is raised.
     Raises AuditError, TokenError.
     """
     checkpoint = log.witnessed_checkpoint()
-    cosigned_by = tuple(witnesses(checkpoint)) if checkpoint is not None else ()
+    cosigned_by = tuple(item.name for item in witnesses if checkpoint is not None and _has_seen(item, checkpoint))
     if checkpoint is None or not cosigned_by or checkpoint.head.size <= max(indices):
         log.checkpoint()
         raise PolicyViolation(
@@ -53,3 +51,11 @@ def prove_witnessed(log: TileLog, indices: Sequence[int], witnesses: Witnesses) 
         )
     proofs = tuple(log.prove_under(index, checkpoint) for index in indices)
     return ProvenTogether(proofs, checkpoint.note, cosigned_by)
+
+
+def _has_seen(witness: WitnessKey, checkpoint: Checkpoint) -> bool:
+    try:
+        verify_cosignature(checkpoint, witness)
+    except SignatureInvalid:
+        return False
+    return True

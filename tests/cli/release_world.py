@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -26,6 +26,8 @@ UID = "31ff6b064d4e383012471843"
 APPLICATION_ADDRESS = 0x08040400
 COPY_ADDRESSES = {"A": 0x08004400, "B": 0x08010400}
 STACK_TOP = 0x20008000
+
+AnyWorld = TypeVar("AnyWorld", bound=World)
 
 
 @dataclass
@@ -127,19 +129,20 @@ def _fast_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="strongroom-release-", dir=memory if os.access(memory, os.W_OK) else None))
 
 
-def _copied(template: World, patch: pytest.MonkeyPatch) -> ReleaseWorld:
+def copied(template: World, patch: pytest.MonkeyPatch, kind: type[AnyWorld]) -> AnyWorld:
+    """The template's folder again, the test's own, with SoftHSM pointed at it."""
     folder = _fast_folder()
     shutil.copytree(template.folder, folder, dirs_exist_ok=True)
     environment = configure_softhsm(folder)
     patch.setenv("SOFTHSM2_CONF", environment["SOFTHSM2_CONF"])
     load_module(ModuleConfig(find_module("softhsm2"))).reinitialize()
-    return ReleaseWorld(folder, environment)
+    return kind(folder, environment)
 
 
 @pytest.fixture(scope="session")
 def release_template(world_template: World) -> Iterator[ReleaseWorld]:
     with pytest.MonkeyPatch.context() as patch:
-        world = _copied(world_template, patch)
+        world = copied(world_template, patch, ReleaseWorld)
         _build(world)
         close_all(load_module(ModuleConfig(find_module("softhsm2"))))
         yield world
@@ -148,7 +151,7 @@ def release_template(world_template: World) -> Iterator[ReleaseWorld]:
 
 @pytest.fixture
 def release_world(release_template: ReleaseWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReleaseWorld]:
-    world = _copied(release_template, monkeypatch)
+    world = copied(release_template, monkeypatch, ReleaseWorld)
     yield world
     close_all(load_module(ModuleConfig(find_module("softhsm2"))))
     shutil.rmtree(world.folder)
