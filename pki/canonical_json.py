@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from pki.errors import FormatError
+
+if TYPE_CHECKING:
+    import json
 
 DOCUMENT_SIZE_BYTES_MAX = 64 * 1024
 INTEGER_MAX = (1 << 53) - 1
@@ -14,7 +18,13 @@ JsonValue = None | bool | int | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
 def encode_canonical(value: dict[str, Any]) -> bytes:
-    """The one encoding of a document (RFC 8785, section 3.2), UTF-8. ValueError for floats and large integers."""
+    """The one encoding of a document (RFC 8785, section 3.2), UTF-8. ValueError for floats and large integers.
+
+    Values whose encoding by Python's own encoder is the same take that one, which is ten times as fast; others, such as
+    names with characters beyond ASCII, which RFC 8785 sorts by UTF-16, go through rfc8785 (docs/adr/0060).
+    """
+    if _is_plain(value):
+        return _encoder().encode(value).encode("utf-8")
     import rfc8785
 
     _refuse_floats(value)
@@ -52,6 +62,25 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {key!r} stands twice")
         found[key] = value
     return found
+
+
+@cache
+def _encoder() -> json.JSONEncoder:
+    import json
+
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether Python's encoder is known to give the canonical form: exact types, names in ASCII, integers in range."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+    if kind is list:
+        return all(map(_is_plain, value))
+    if kind is int:
+        return abs(int(value)) <= INTEGER_MAX
+    return kind is str or kind is bool or value is None
 
 
 def _refuse_number(text: str) -> Any:
