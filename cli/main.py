@@ -33,6 +33,8 @@ class _Strongroom(LazyGroup):
         "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
         "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
         "ceremony": ("cli.commands.ceremony", "Plan, rehearse, run, resume and verify key ceremonies."),
+        "approve": ("cli.commands.approve", "Approve a request to sign a package."),
+        "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.context import change_by_operator, now, open_session, open_store, repository_of, site_of
+from cli.key_events import KeyEvents, LoggedIntents, key_events, role_of_label
 from cli.options import JsonOption, TokenOption
 from cli.output import emit
 from pki.errors import InputRefused
@@ -18,6 +21,7 @@ from pki.key_states import KeyState
 from pki.roles import Role
 from signer.authority.repository import AuthorityRepository
 from signer.inventory.key_rows import key_rows
+from signer.log.values import EventKind
 from signer.store.values import Change, KeyRecord
 from signer.tokens import KeyRef
 from signer.tokens.errors import KeyNotFound
@@ -46,7 +50,6 @@ def generate(
 ) -> None:
     """Generate a key in a token and record it. After an interruption, the same command continues."""
     from signer.authority.key_generation import KeyRequest, generate_key
-    from signer.authority.key_intents import KeyIntents
     from signer.inventory.audit import findings_as_json
 
     if valid_days is not None and not activate:
@@ -56,14 +59,18 @@ def generate(
     if product is not None:
         repository.product(product)
     _check_valid_days(KEY_SPECS[role], valid_days)
-    with open_store(repository) as store, open_session(repository, site, token, writable=True) as session:
+    with (
+        key_events(repository, role) as events,
+        open_store(repository) as store,
+        open_session(repository, site, token, writable=True) as session,
+    ):
         request = KeyRequest(role, product, sequence)
-        made = generate_key(
-            KeyIntents(repository.key_intents_path), store, session, request, lambda: _change("generated")
-        )
+        intents = LoggedIntents(repository, events)
+        made = generate_key(intents, store, session, request, lambda: _change("generated"))
         record = made.record
+        events.is_done(EventKind.KEY_GENERATED, record.label, outcome=made.outcome.name.lower(), **_key_id(record))
         if activate and record.state is KeyState.PRE_ACTIVATION:
-            record = _activate(store, record, valid_days, _change("activated when generated"))
+            record = _activate(store, record, valid_days, _change("activated when generated"), events)
     findings = findings_as_json(made.findings)
     data = {**key_rows([record], now())[0], "outcome": made.outcome.name.lower(), "findings": findings}
     emit(data, as_json, f"{made.outcome}: {record.label} on token {record.token.label!r}\n{_summary(record)}")
@@ -86,15 +93,15 @@ def state(
     if new_state is KeyState.DESTROYED:
         raise typer.BadParameter("a key is destroyed with `strongroom key destroy`, on its token as well")
     repository = repository_of(context)
-    with open_store(repository) as store:
+    with key_events(repository, role_of_label(label)) as events, open_store(repository) as store:
         record = store.key(label)
         first_activation = new_state is KeyState.ACTIVE and record.state is KeyState.PRE_ACTIVATION
         if valid_days is not None and not first_activation:
             raise typer.BadParameter("--valid-days goes with the first activation: the time window never changes")
         if first_activation:
-            record = _activate(store, record, valid_days, _change(reason))
+            record = _activate(store, record, valid_days, _change(reason), events)
         else:
-            record = store.change_state(record.cka_id, new_state, _change(reason))
+            record = _change_state(store, record, new_state, _change(reason), events)
     emit(key_rows([record], now())[0], as_json, f"{record.label} is {record.state}\n{_summary(record)}")
 
 
@@ -122,15 +129,17 @@ def destroy(
     if unrecorded and token_is_lost:
         raise typer.BadParameter("--unrecorded and --token-is-lost exclude each other")
     repository = repository_of(context)
-    if token_is_lost:
-        _record_destroyed(repository, label, reason)
-    else:
-        site = site_of(context, repository)
-        with open_session(repository, site, token, writable=True) as session:
-            if unrecorded:
-                _destroy_unrecorded(repository, session, label)
-            else:
-                _destroy_recorded(repository, session, label, reason)
+    with key_events(repository, role_of_label(label)) as events:
+        if token_is_lost:
+            _record_destroyed(repository, label, reason, events)
+        else:
+            site = site_of(context, repository)
+            with open_session(repository, site, token, writable=True) as session:
+                if unrecorded:
+                    _destroy_unrecorded(repository, session, label, events)
+                else:
+                    _destroy_recorded(repository, session, label, reason, events)
+        events.is_done(EventKind.KEY_DESTROYED, label, reason=reason)
     data: dict[str, Any] = {"label": label, "token": token, "recorded": not unrecorded, "on_token": False}
     emit(data, as_json, f"{label} is destroyed")
 
@@ -160,13 +169,34 @@ def _check_valid_days(spec: KeySpec, valid_days: int | None) -> None:
         raise InputRefused(f"a key of role {spec.role} is used for at most {spec.max_validity_days} days")
 
 
-def _activate(store: KeyStore, record: KeyRecord, valid_days: int | None, change: Change) -> KeyRecord:
+def _activate(
+    store: KeyStore, record: KeyRecord, valid_days: int | None, change: Change, events: KeyEvents
+) -> KeyRecord:
     _check_valid_days(record.spec, valid_days)
     days = record.spec.max_validity_days if valid_days is None else valid_days
-    return store.activate(record.cka_id, change.now, change.now + timedelta(days=days), change)
+    with _state_change_logged(events, record, KeyState.ACTIVE, change):
+        return store.activate(record.cka_id, change.now, change.now + timedelta(days=days), change)
 
 
-def _destroy_recorded(repository: AuthorityRepository, session: Session, label: str, reason: str) -> None:
+def _change_state(
+    store: KeyStore, record: KeyRecord, new_state: KeyState, change: Change, events: KeyEvents
+) -> KeyRecord:
+    with _state_change_logged(events, record, new_state, change):
+        return store.change_state(record.cka_id, new_state, change)
+
+
+@contextmanager
+def _state_change_logged(events: KeyEvents, record: KeyRecord, to: KeyState, change: Change) -> Iterator[None]:
+    """The intent in the log before the change, and after it that it was made."""
+    details = {"from": record.state.value, "to": to.value, "reason": change.reason}
+    events.begins(EventKind.KEY_STATE_CHANGED, record.label, **details)
+    yield
+    events.is_done(EventKind.KEY_STATE_CHANGED, record.label, **details)
+
+
+def _destroy_recorded(
+    repository: AuthorityRepository, session: Session, label: str, reason: str, events: KeyEvents
+) -> None:
     """Record first: from then on nothing signs with it, and a rerun ends what a crash left on the token."""
     with open_store(repository) as store:
         record = store.key(label)
@@ -182,6 +212,7 @@ def _destroy_recorded(repository: AuthorityRepository, session: Session, label: 
                 f"key {label} is not on token {record.token.label!r}; `strongroom key audit` shows what is. If the key "
                 "is gone for good, record that with --token-is-lost"
             )
+        events.begins(EventKind.KEY_DESTROYED, label, reason=reason, **_key_id(record))
         if record.state is not KeyState.DESTROYED:
             store.change_state(record.cka_id, KeyState.DESTROYED, _change(reason))
     session.dangerously_destroy_key(KeyRef(label, record.cka_id))
@@ -192,7 +223,7 @@ def _is_on_token(session: Session, record: KeyRecord) -> bool:
     return any(item.cka_id == record.cka_id and item.object_class in secret_classes for item in session.objects())
 
 
-def _destroy_unrecorded(repository: AuthorityRepository, session: Session, label: str) -> None:
+def _destroy_unrecorded(repository: AuthorityRepository, session: Session, label: str, events: KeyEvents) -> None:
     from signer.authority.key_intents import KeyIntents
     from signer.store.errors import KeyUnknown
 
@@ -205,13 +236,20 @@ def _destroy_unrecorded(repository: AuthorityRepository, session: Session, label
             raise InputRefused(f"key {label} is recorded; leave --unrecorded out")
     intents = KeyIntents(repository.key_intents_path)
     with intents.exclusively():
+        events.begins(EventKind.KEY_DESTROYED, label, reason="not recorded")
         session.dangerously_destroy_key(KeyRef(label=label))
         intents.remove(label)
 
 
-def _record_destroyed(repository: AuthorityRepository, label: str, reason: str) -> None:
+def _record_destroyed(repository: AuthorityRepository, label: str, reason: str, events: KeyEvents) -> None:
     with open_store(repository) as store:
-        store.change_state(store.key(label).cka_id, KeyState.DESTROYED, _change(f"token lost: {reason}"))
+        record = store.key(label)
+        events.begins(EventKind.KEY_DESTROYED, label, reason=f"token lost: {reason}", **_key_id(record))
+        store.change_state(record.cka_id, KeyState.DESTROYED, _change(f"token lost: {reason}"))
+
+
+def _key_id(record: KeyRecord) -> dict[str, str]:
+    return {} if record.public_key is None else {"key_id": record.public_key.key_id.hex()}
 
 
 def _summary(record: KeyRecord) -> str:

@@ -1,4 +1,4 @@
-"""Backup and restore of audit log and key store together, as one pair of one moment (docs/spec/audit-log.md, section 7).
+"""Backup and restore of audit log and key store together, as one pair of one moment (docs/spec/audit-log.md, 7).
 
 BACKUP/backup.json   what it is: origin, size and root, and SHA-256 of the two databases
 BACKUP/log/          the log
@@ -21,13 +21,12 @@ from typing import Any
 from pki.errors import AuditError, FormatError, InputRefused, OutputError, PolicyViolation
 from signer.log import index_file
 from signer.log.audit_log import CHECKPOINT_FILE, WITNESSED_FILE, TileLog
+from signer.log.beginnings import is_beginning
 from signer.log.checkpoint import Checkpoint, TreeHead, parse_checkpoint
 from signer.log.entry import time_text
 from signer.log.files import replace_file, sync_folder
-from signer.log.merkle import root_at
 from signer.log.recovery import KEY_FILE
 from signer.log.signed_by import read_checkpoint
-from signer.log.tiles import TileReader
 
 BACKUP_FORMAT = "strongroom-backup-1"
 _DESCRIPTION = "backup.json"
@@ -169,8 +168,8 @@ def refuse_rollback(backup: Backup, present: Path, seen: list[Checkpoint]) -> No
     if entry_count > backup.head.size:
         raise PolicyViolation(
             "AL-03",
-            f"the log that is there has {entry_count} entries, the backup {backup.head.size}: restoring would undo what "
-            "was logged since; `strongroom audit rebuild` mends a damaged log",
+            f"the log that is there has {entry_count} entries, the backup {backup.head.size}: restoring would undo "
+            "what was logged since; `strongroom audit rebuild` mends a damaged log",
         )
 
 
@@ -183,9 +182,19 @@ def _require_beginning(backup: Backup, head: TreeHead) -> None:
             f"the backup ends at entry {backup.head.size}, and {head.size} entries were seen already: it is too old; "
             "nothing was restored",
         )
-    if root_at(head.size, TileReader(backup.log, backup.head.size).subtree) != head.root:
+    if not is_beginning(backup.log, head, backup.head):
         raise PolicyViolation(
             "AL-03", f"the first {head.size} entries of the backup are not those that were seen: nothing was restored"
+        )
+
+
+def require_beginning_of_present(backup: Backup, present: Path) -> None:
+    """For a key store that is put back alone: raise AL-03 unless the log in `present` continues the backup's."""
+    shown = read_checkpoint(present / CHECKPOINT_FILE)
+    if shown is None or not is_beginning(present, backup.head, shown.head):
+        raise PolicyViolation(
+            "AL-03",
+            f"the log in {present} does not continue the backup's: the key store of another history is not put back",
         )
 
 

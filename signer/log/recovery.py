@@ -85,6 +85,26 @@ def rebuild(folder: Path, key: PublicKey) -> str:
     return f"the index of {shown.head.size} entries was made again from the tiles; later entries are lost"
 
 
+def compare_index(folder: Path, size: int) -> int:
+    """Compare the index with the bundles of the first `size` entries; how many more entries the index has.
+
+    Raises AuditError at the first difference.
+    """
+    with closing(index_file.connect(folder / index_file.INDEX_FILE)) as connection:
+        for first in range(0, size, TILE_WIDTH):
+            stop = min(first + TILE_WIDTH, size)
+            bundle = read_bundle(folder, first // TILE_WIDTH, stop - first)
+            for number, (here, there) in enumerate(
+                zip(index_file.entries(connection, first, stop), bundle, strict=True), first
+            ):
+                if here != there:
+                    raise AuditError(
+                        f"entry {number} in the index of {folder} is not the one in the tree: the index was changed; "
+                        "`strongroom audit rebuild` or restore a backup"
+                    )
+        return index_file.newest(connection)[0] - size
+
+
 def _signed_checkpoint_of_index(folder: Path, key: PublicKey) -> Checkpoint | None:
     try:
         with closing(index_file.connect(folder / index_file.INDEX_FILE)) as connection:

@@ -1,0 +1,84 @@
+"""Entries of the audit log as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from signer.log.values import EventKind, LoggedEntry
+
+_Details = Mapping[str, Any]
+
+
+def sentence(entry: LoggedEntry) -> str:
+    """One line: when, which entry, who, and what happened."""
+    event = entry.event
+    tell = _TELLERS.get(event.kind)
+    what = _rest(event.details) if tell is None else tell(event.details)
+    return f"{entry.at:%Y-%m-%d %H:%M:%S}Z  #{entry.index:<6} {event.actor} {what}"
+
+
+def _short(details: _Details, name: str) -> str:
+    value = str(details.get(name, "?"))
+    return value if len(value) <= 16 else f"{value[:16]}…"
+
+
+def _key(details: _Details) -> str:
+    return f"key {details.get('key_label', '?')}"
+
+
+def _signed(details: _Details) -> str:
+    purpose = details.get("purpose")
+    return f"digest {_short(details, 'digest')}" + (f" for {purpose!r}" if purpose else "")
+
+
+def _changed(verb: str) -> Callable[[_Details], str]:
+    def tell(details: _Details) -> str:
+        begins = "begins to have" if details.get("stage") == "intent" else "had"
+        reason = f": {details['reason']}" if details.get("reason") else ""
+        to = f" to {details['to']}" if details.get("to") else ""
+        return f"{begins} {_key(details)} {verb}{to}{reason}"
+
+    return tell
+
+
+def _ceremony(verb: str) -> Callable[[_Details], str]:
+    return lambda details: (
+        f"{verb} ceremony {details.get('ceremony', details.get('plan', ''))} ({_short(details, 'ceremony_digest')})"
+    )
+
+
+def _restored(what: str) -> Callable[[_Details], str]:
+    return lambda details: f"put back {what}, up to entry {details.get('size', '?')} ({_short(details, 'root')})"
+
+
+def _rest(details: _Details) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(details.items()))
+
+
+_TELLERS: Mapping[EventKind, Callable[[_Details], str]] = {
+    EventKind.LOG_BEGUN: lambda details: f"began the log {details.get('origin', '?')}",
+    EventKind.SIGN_INTENT: lambda details: f"asks {_key(details)} to sign {_signed(details)}",
+    EventKind.SIGN_RESULT: lambda details: f"got a signature of {_key(details)} over {_signed(details)}",
+    EventKind.SIGN_FAILED: lambda details: (
+        f"got no signature of {_key(details)} over {_signed(details)}: {details.get('error', '?')}"
+    ),
+    EventKind.REQUEST_REFUSED: lambda details: (
+        f"was refused request {_short(details, 'request_digest')}: rule {details.get('rule_id', '?')}"
+    ),
+    EventKind.RELEASED: lambda details: (
+        f"released {details.get('product', '?')} {details.get('version', '')} for request "
+        f"{_short(details, 'request_digest')}"
+    ),
+    EventKind.KEY_GENERATED: _changed("generated"),
+    EventKind.KEY_STATE_CHANGED: _changed("changed"),
+    EventKind.KEY_DESTROYED: _changed("destroyed"),
+    EventKind.KEY_BACKED_UP: _changed("backed up"),
+    EventKind.KEY_RESTORED: _changed("restored"),
+    EventKind.CEREMONY_BEGUN: _ceremony("began"),
+    EventKind.CEREMONY_RESUMED: _ceremony("resumed"),
+    EventKind.CEREMONY_ENDED: _ceremony("ended"),
+    EventKind.CEREMONY_ABORTED: _ceremony("aborted"),
+    EventKind.LOG_RESTORED: _restored("the log"),
+    EventKind.STORE_RESTORED: _restored("the key store"),
+}
