@@ -78,13 +78,13 @@ class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
                 "count": len(approvers),
                 "spread": spread([approver.person.groups for approver in approvers]),
                 "hardware_backed": sum(approver.is_hardware_backed for approver in approvers),
-                "by": [_entity("Person", approver.person.id) for approver in approvers],
-                "of_group": _entity("Tally", _TALLY),
+                "by": [_uid("Person", approver.person.id) for approver in approvers],
+                "of_group": _uid("Tally", _TALLY),
             },
             "requester_is_hardware_backed": self.requester_is_hardware_backed,
-            "key_role": _entity("KeyRole", self.key_role),
-            "target": _entity("Target", self.target),
-            "version": _entity("VersionOrder", self.version_order),
+            "key_role": _uid("KeyRole", self.key_role),
+            "target": _uid("Target", self.target),
+            "version": _uid("VersionOrder", self.version_order),
             "security_version": self.security_version,
             "last_security_version": before,
             "evidence": {"sbom": self.sbom, "tests": self.tests},
@@ -133,8 +133,5 @@ def _record(kind: str, identifier: str, parents: list[dict[str, str]]) -> dict[s
 
 
 def _uid(kind: str, identifier: str) -> dict[str, str]:
+    """In the context, the schema says that this is an entity and not a record."""
     return {"type": kind, "id": identifier}
-
-
-def _entity(kind: str, identifier: str) -> dict[str, Any]:
-    return {"__entity": _uid(kind, identifier)}
