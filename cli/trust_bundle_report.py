@@ -5,10 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from bootloader.reference.codes import Refused
 from bootloader.reference.crypto import key_id
 from bootloader.reference.head import PackageType
-from bootloader.reference.trust_bundle import SignatureSet, TrustBundle, verify_genesis, verify_own_threshold
+from bootloader.reference.trust_bundle import SignatureSet, TrustBundle
 from cli.output import table
 
 
@@ -61,18 +60,6 @@ def bundle_text(fields: dict[str, Any]) -> str:
             f"signatures: {', '.join(signatures) or 'none'} ({fields['root_threshold']} roots must sign)",
         ]
     )
-
-
-def refusal_of(bundle: TrustBundle) -> Refused | None:
-    """Why a device would not trust this bundle: as genesis for version 1, by its own roots for a later one."""
-    try:
-        if bundle.version == 1:
-            verify_genesis(bundle)
-        else:
-            verify_own_threshold(bundle)
-    except Refused as refusal:
-        return refusal
-    return None
 
 
 def _key(public_key: bytes) -> dict[str, str]:

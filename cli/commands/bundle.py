@@ -1,4 +1,4 @@
-"""`strongroom bundle`: make, show and verify trust bundles."""
+"""`strongroom bundle`: make, follow, compare and show trust bundles. Here: genesis and show."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands import bundle_compare, bundle_rotate
 from cli.context import now, open_store, repository_of, signing_keys, site_of
-from cli.exit_codes import ExitCode
 from cli.options import JsonOption, OutputOption, ProductOption
 from cli.output import emit, read_input, say
 from pki.errors import InputRefused
@@ -26,7 +26,7 @@ _FILE_SIZE_BYTES_MAX = 64 * 1024
 
 @app.callback()
 def bundle() -> None:
-    """Make, show and verify trust bundles."""
+    """Make trust bundles, succeed them, and say what they do."""
 
 
 @app.command("genesis", epilog="Example: strongroom bundle genesis -p pump-x2 -o trust-1.srb")
@@ -160,36 +160,15 @@ def show(file: FileArgument, as_json: JsonOption = False) -> None:
     emit(fields, as_json, bundle_text(fields))
 
 
-@app.command("verify", epilog="Example: strongroom bundle verify trust-1.srb -p pump-x2")
-def verify(
-    context: typer.Context,
-    file: FileArgument,
-    product: Annotated[
-        str | None, typer.Option("--product", "-p", help="Also demand that it is this product's.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say whether a device would trust this bundle, by its own reader and rules. Exit code 11 if not.
-
-    A genesis bundle by the genesis rule; a later version by the signatures of its own roots.
-    """
-    from bootloader.reference.codes import DeviceCode, Refused
-    from bootloader.reference.trust_bundle import parse_trust_bundle
-    from cli.trust_bundle_report import refusal_of
-
-    wanted_id = None if product is None else repository_of(context).product(product).id_bytes
-    data = read_input(file, "trust bundle", _FILE_SIZE_BYTES_MAX)
-    try:
-        parsed = parse_trust_bundle(data)
-        refusal = refusal_of(parsed)
-        if refusal is None and wanted_id not in {None, parsed.product_id}:
-            refusal = Refused(DeviceCode.BUNDLE_PRODUCT, f"for product {parsed.product_id.hex()}")
-    except Refused as error:
-        refusal = error
-    if refusal is not None:
-        report = {"accepted": False, "code": int(refusal.code), "name": refusal.code.name, "reason": refusal.detail}
-        emit(report, as_json, f"REFUSED, {refusal}")
-        raise typer.Exit(ExitCode.REFUSED_BY_DEVICE)
-    digest = parsed.digest.hex()
-    report = {"accepted": True, "code": 0, "name": "OK", "version": parsed.version, "digest": digest}
-    emit(report, as_json, f"accepted: version {parsed.version}, digest {digest}")
+app.command("rotate", epilog="Example: strongroom bundle rotate -p pump-x2 --previous trust-1.srb -o trust-2.srb")(
+    bundle_rotate.rotate
+)
+app.command("verify", epilog="Example: strongroom bundle verify trust-2.srb --after trust-1.srb -p pump-x2")(
+    bundle_compare.verify
+)
+app.command("diff", epilog="Example: strongroom bundle diff trust-1.srb trust-2.srb")(bundle_compare.diff)
+app.command(
+    "impact",
+    epilog="Example: strongroom bundle impact trust-2.srb -p pump-x2 --after trust-1.srb --package app-1.0.0.srp "
+    "--device device.img",
+)(bundle_compare.impact)

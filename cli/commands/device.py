@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import device_make, device_run
+from cli.commands import device_make, device_run, device_trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom device status device.img")
 
@@ -29,7 +29,7 @@ _EXAMPLES = (
     ),
     ("install", device_run.install, "install device.img app-1.1.0.srp --cut-at-op 400 --tear torn"),
     ("boot", device_run.boot, "boot device.img --confirm"),
-    ("send-bundle", device_run.send_bundle, "send-bundle device.img trust-1.srb"),
+    ("trust-bundle", device_trust.trust_bundle, "trust-bundle device.img trust-2.srb trust-3.srb"),
     ("status", device_run.status, "status device.img --json"),
     ("events", device_run.events, "events device.img"),
 )

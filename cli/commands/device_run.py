@@ -1,4 +1,4 @@
-"""The commands of `strongroom device` that run a simulated device: install, boot, send-bundle, status, events."""
+"""The commands of `strongroom device` that run a simulated device: install, boot, status, events."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bootloader.reference.codes import Refused
+from bootloader.reference.crypto import key_id
 from bootloader.simulation.device import ApplicationRuns, Dead, InUpdateMode, PowerOn
 from cli.device_session import (
     CutOptions,
@@ -74,11 +75,11 @@ def install(
                     running = send_package(device, stream, block_size, lambda done, total: bar(done * 100 // total))
                     return _send_bundle(device, bundle) if bundle and isinstance(running, InUpdateMode) else running
 
-                result, use = run_with_cut(device, action, _cut(cut_at_op, tear, seed))
+                result, use = run_with_cut(device, action, cut_options(cut_at_op, tear, seed))
         except Refused as error:
             result, use = error, FlashUse(0, 0, 0)
         report = _install_report(device, package, result, use)
-    _note_missed_cut(cut_at_op, use, report)
+    note_missed_cut(cut_at_op, use, report)
     emit(report, as_json, _install_text(report))
     if isinstance(result, Refused):
         raise typer.Exit(ExitCode.REFUSED_BY_DEVICE)
@@ -110,10 +111,10 @@ def boot(
                 return device.application_confirms()
             return running
 
-        result, use = run_with_cut(device, action, _cut(cut_at_op, tear, seed))
+        result, use = run_with_cut(device, action, cut_options(cut_at_op, tear, seed))
         device.entry_pin_is_active = False
         report = _boot_report(device, result, use)
-    _note_missed_cut(cut_at_op, use, report)
+    note_missed_cut(cut_at_op, use, report)
     emit(report, as_json, str(report["text"]))
     if result is None:
         raise typer.Exit(ExitCode.POWER_CUT)
@@ -121,27 +122,6 @@ def boot(
         raise typer.Exit(ExitCode.REFUSED_BY_DEVICE)
     if confirm and not report.get("confirmed"):
         say("note: no application runs, so nothing was confirmed")
-
-
-def send_bundle(
-    image: ImageArgument,
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The trust bundle to send.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Send a trust bundle. The one in force changes nothing, but lets a bootloader copy on trial confirm itself."""
-    data = read_input(bundle, "trust bundle", 64 * 1024)
-    refusal: Refused | None = None
-    with locked_device(image) as device:
-        try:
-            enter_update_mode(device)
-            result = _send_bundle(device, data)
-            report: dict[str, Any] = {"accepted": True, **running_report(device, result)}
-        except Refused as error:
-            refusal = error
-            report = {"accepted": False, **_refusal_report(error, None, device.uid)}
-    emit(report, as_json, f"{'accepted; then runs' if refusal is None else 'REFUSED'}: {report['text']}")
-    if refusal is not None:
-        raise typer.Exit(ExitCode.REFUSED_BY_DEVICE)
 
 
 def status(image: ImageArgument, as_json: JsonOption = False) -> None:
@@ -173,11 +153,13 @@ def _open(package: Path) -> Any:
         raise InputRefused(f"package {package}: cannot be read ({error.strerror})") from None
 
 
-def _cut(operation: int | None, tear: TearChoice, seed: int) -> CutOptions | None:
+def cut_options(operation: int | None, tear: TearChoice, seed: int) -> CutOptions | None:
+    """What the options of a cut ask for; None if for none."""
     return None if operation is None else CutOptions(operation, tear.tear, seed)
 
 
-def _note_missed_cut(cut_at_op: int | None, use: FlashUse, report: dict[str, Any]) -> None:
+def note_missed_cut(cut_at_op: int | None, use: FlashUse, report: dict[str, Any]) -> None:
+    """Say on stderr that the action was over before the cut that was asked for."""
     if cut_at_op is not None and not report["power_cut"]:
         say(f"note: there were only {use.operation_count} flash operations, so the power was not cut")
 
@@ -201,7 +183,7 @@ def _install_report(
     if result is None:
         return report
     if isinstance(result, Refused):
-        return {**report, "accepted": False, **_refusal_report(result, _head(package), device.uid)}
+        return {**report, "accepted": False, **refusal_report(result, _head(package), device.uid)}
     return {**report, "accepted": True, **running_report(device, result)}
 
 
@@ -215,7 +197,8 @@ def _install_text(report: dict[str, Any]) -> str:
     return f"REFUSED, {report['name']} ({report['code']}): {report['text']}\nrefused by: {report['step']}; {unharmed}"
 
 
-def _refusal_report(refusal: Refused, head: Head | None, uid: bytes) -> dict[str, Any]:
+def refusal_report(refusal: Refused, head: Head | None, uid: bytes) -> dict[str, Any]:
+    """A refusal of the device, as data."""
     return {
         "code": int(refusal.code),
         "name": refusal.code.name,
@@ -229,7 +212,7 @@ def _boot_report(device: SimulatedDevice, result: Running | Refused | None, use:
     if result is None:
         return {**report, "runs": "nothing", "text": "POWER CUT during the start; the device is off"}
     if isinstance(result, Refused):
-        return {**report, "runs": "nothing", **_refusal_report(result, None, device.uid)}
+        return {**report, "runs": "nothing", **refusal_report(result, None, device.uid)}
     return {**report, **running_report(device, result)}
 
 
@@ -272,6 +255,7 @@ def _status_report(found: Status) -> dict[str, Any]:
             "confirmed": found.application_is_confirmed,
             "attempts": found.application_attempts,
             "upload_hash": installed.upload_hash.hex(),
+            "signer_key_id": key_id(installed.signer).hex(),
         },
         "floors": {
             "application": found.floors.application,

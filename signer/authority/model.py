@@ -144,11 +144,24 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     factory_test: LimitConfig
 
 
+class RevokedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key that the next trust bundles revoke: by label, or by key id where the key store does not have it."""
+
+    label: str | None = None
+    key_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")] | None = None
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.label is None) is (self.key_id is None):
+            raise ValueError("a revoked key has either `label` or `key_id`")
+
+
 class TrustConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The trust bundle's threshold and limits."""
+    """What the next trust bundle says beside the current keys: threshold, limits, revoked keys."""
 
     root_threshold: Annotated[int, msgspec.Meta(ge=1, le=5)] = 2
     limits: LimitsConfig
+    revoked: Annotated[list[RevokedConfig], msgspec.Meta(max_length=24)] = []
 
 
 class ProductKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):

@@ -21,7 +21,8 @@ def test_genesis_is_signed_by_every_root_at_hand_and_a_device_trusts_it(world: W
     assert report["signed_now"] == [label("root", number) for number in (1, 2, 3)]
     assert out.stat().st_size == 2304
     verdict = world.ok("bundle", "verify", out, "-p", PRODUCT, "--json").json
-    assert verdict == {"accepted": True, "code": 0, "name": "OK", "version": 1, "digest": report["digest"]}
+    link = {"version": 1, "digest": report["digest"]}
+    assert verdict == {"accepted": True, "code": 0, "name": "OK", **link, "links": [link]}
 
 
 def test_show_names_every_key_of_the_product_and_its_limits(world: World) -> None:

@@ -114,7 +114,7 @@ def test_a_bootloader_is_updated_copy_by_copy(release_world: ReleaseWorld) -> No
     first = release_world.bootloader("A", "1.1.0", 2, "--for-device", release_world.public)
     report = release_world.device_json("install", first)
     assert (report["runs"], report["name"], report["copy"]) == ("update-mode", "UPDATE_REQUESTED", "A")
-    sent = release_world.ok("device", "send-bundle", release_world.device, release_world.bundle, "--json").json
+    sent = release_world.ok("device", "trust-bundle", release_world.device, release_world.bundle, "--json").json
     assert sent["accepted"]
     status = release_world.device_json("status")
     assert [(part["version"], part["confirmed"]) for part in status["bootloaders"]] == [
