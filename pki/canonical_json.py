@@ -74,13 +74,16 @@ def _encoder() -> json.JSONEncoder:
 def _is_plain(value: Any) -> bool:
     """Whether Python's encoder is known to give the canonical form: exact types, names in ASCII, integers in range."""
     kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
     if kind is dict:
-        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii() or not _is_plain(item):
+                return False
+        return True
     if kind is list:
         return all(map(_is_plain, value))
-    if kind is int:
-        return abs(int(value)) <= INTEGER_MAX
-    return kind is str or kind is bool or value is None
+    return kind is int and abs(value) <= INTEGER_MAX
 
 
 def _refuse_number(text: str) -> Any:
