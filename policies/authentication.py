@@ -62,12 +62,8 @@ def authenticate_request(
     RQ-08 (the key speaks for somebody else too); StatementExpired RQ-06; and SS-… of the key and the signature.
     """
     request = decode_request(signed.statement)
-    requester = people.find(request.requester)
-    if requester is None:
-        raise PolicyViolation("RQ-04", f"requester {request.requester!r} is not in people.toml")
-    if "requester" not in requester.roles:
-        raise PolicyViolation("RQ-05", f"{requester.id!r} does not have the role requester")
-    _require_in_time(request.not_after, now, "request", "RQ-06", "RQ-07")
+    requester = require_requester(request.requester, people)
+    require_request_in_time(request.not_after, now)
     made = _verify(signed, requester, REQUEST_NAMESPACE, signers, now)
     _require_one_person(made.key, requester, signers, people, "RQ-08")
     return AuthenticRequest(request, requester, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
@@ -118,27 +114,47 @@ def authenticate_approval(
         raise PolicyViolation(
             "AP-08", f"approves request {approval.request_digest.hex()}, not this one, {request.request.digest.hex()}"
         )
-    approver = people.find(approval.approver)
-    if approver is None:
-        raise PolicyViolation("AP-04", f"approver {approval.approver!r} is not in people.toml")
-    if "approver" not in approver.roles:
-        raise PolicyViolation("AP-05", f"{approver.id!r} does not have the role approver")
-    if approver.id == request.requester.id:
-        raise PolicyViolation("AP-09", f"{approver.id!r} asked for this signature and cannot approve it")
-    _require_in_time(approval.not_after, now, f"approval of {approver.id!r}", "AP-06", "AP-07")
+    approver = require_approver(approval.approver, request, people)
+    require_approval_in_time(approval.not_after, now)
     made = _verify(signed, approver, APPROVAL_NAMESPACE, signers, now)
     _require_one_person(made.key, approver, signers, people, "AP-11")
     return AuthenticApproval(approval, approver, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
 
 
-def _verify(
-    signed: SignedStatement, person: Person, namespace: str, signers: AllowedSigners, now: datetime
-) -> SshSignature:
-    keys = signers.keys_for(person.id, namespace, now)
-    return verify_ssh_signature(keys, namespace, signed.statement, signed.signature)
+def require_requester(person_id: str, people: People) -> Person:
+    """The person, if they may ask. Raises PolicyViolation RQ-04, RQ-05."""
+    person = people.find(person_id)
+    if person is None:
+        raise PolicyViolation("RQ-04", f"requester {person_id!r} is not in people.toml")
+    if "requester" not in person.roles:
+        raise PolicyViolation("RQ-05", f"{person.id!r} does not have the role requester")
+    return person
 
 
-def _require_in_time(not_after: datetime, now: datetime, what: str, expired: str, too_far: str) -> None:
+def require_approver(person_id: str, request: AuthenticRequest, people: People) -> Person:
+    """The person, if they may approve this request. Raises PolicyViolation AP-04, AP-05, AP-09."""
+    person = people.find(person_id)
+    if person is None:
+        raise PolicyViolation("AP-04", f"approver {person_id!r} is not in people.toml")
+    if "approver" not in person.roles:
+        raise PolicyViolation("AP-05", f"{person.id!r} does not have the role approver")
+    if person.id == request.requester.id:
+        raise PolicyViolation("AP-09", f"{person.id!r} asked for this signature and cannot approve it")
+    return person
+
+
+def require_request_in_time(not_after: datetime, now: datetime) -> None:
+    """Raises StatementExpired RQ-06, PolicyViolation RQ-07."""
+    _require_in_time(not_after, now, "request", ("RQ-06", "RQ-07"))
+
+
+def require_approval_in_time(not_after: datetime, now: datetime) -> None:
+    """Raises StatementExpired AP-06, PolicyViolation AP-07."""
+    _require_in_time(not_after, now, "approval", ("AP-06", "AP-07"))
+
+
+def _require_in_time(not_after: datetime, now: datetime, what: str, rule_ids: tuple[str, str]) -> None:
+    expired, too_far = rule_ids
     if now > not_after:
         raise StatementExpired(expired, f"the {what} expired at {format_time(not_after)}; make a new one")
     if not_after > now + LIFETIME_MAX:
@@ -146,6 +162,13 @@ def _require_in_time(not_after: datetime, now: datetime, what: str, expired: str
             too_far,
             f"the {what} would hold until {format_time(not_after)}; at most {LIFETIME_MAX.days} days are accepted",
         )
+
+
+def _verify(
+    signed: SignedStatement, person: Person, namespace: str, signers: AllowedSigners, now: datetime
+) -> SshSignature:
+    keys = signers.keys_for(person.id, namespace, now)
+    return verify_ssh_signature(keys, namespace, signed.statement, signed.signature)
 
 
 def _require_one_person(

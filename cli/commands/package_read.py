@@ -62,11 +62,22 @@ def inspect(package: PackageArgument, as_json: JsonOption = False) -> None:
 
 
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A package.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    context: typer.Context,
+    first: Annotated[Path, typer.Argument(metavar="A", help="A package; alone also a request.")],
+    second: Annotated[
+        Path | None, typer.Argument(metavar="B", help="Another one; without it, the last release is compared with.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two packages field by field. Exit code 10 if they share what no two packages may, as a salt or key."""
+    """Compare two packages field by field, or what is to be released with the last release.
+
+    Exit code 10 if two packages share what none may, as a salt or key.
+    """
+    if second is None:
+        from cli.commands.package_request import diff_with_last_release
+
+        diff_with_last_release(context, first, as_json=as_json)
+        return
     from cli.package_fields import differences, read_package
 
     rows = differences(read_package(first), read_package(second))
