@@ -78,6 +78,7 @@ def generate_key(
     with intents.exclusively():
         pending = _pending(intents, request)
         label = pending.label if pending else _fresh_label(store, request)
+        intents.refuse_in_custody(label)
         record = _recorded(store, label)
         if record is not None:
             if pending is None:

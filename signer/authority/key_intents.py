@@ -20,6 +20,9 @@ from pki.key_specs import parse_key_label
 from signer.authority.durable import sync_folder, write_new_text
 
 INTENT_FORMAT = "strongroom-key-intent-1"
+CUSTODY_FOLDER = "custody"
+"""Below the folder of intents: those to generate a key with a backup, or to restore one (signer/custody/intents.py)."""
+
 _SIZE_BYTES_MAX = 4096
 _COUNT_MAX = 1000
 
@@ -40,6 +43,11 @@ class KeyIntent:
             raise ValueError("begun_at is not in UTC")
 
 
+def intent_file_name(label: str) -> str:
+    """The name of an intent's file. No label has a dot, so this is one to one."""
+    return f"{label.replace(':', '.')}.json"
+
+
 class KeyIntents:
     """The intents of one authority repository."""
 
@@ -47,8 +55,23 @@ class KeyIntents:
         self._folder = folder
 
     def path(self, label: str) -> Path:
-        """The file of the intent to generate the key `label`. No label has a dot, so this is one to one."""
-        return self._folder / f"{label.replace(':', '.')}.json"
+        """The file of the intent to generate the key `label`."""
+        return self._folder / intent_file_name(label)
+
+    def refuse_pending(self, label: str) -> None:
+        """Raise ConfigurationError while the generation of this key without a backup is not done."""
+        if self.path(label).exists():
+            raise ConfigurationError(
+                f"the generation of {label} was interrupted: end it with `strongroom key generate` ({self.path(label)})"
+            )
+
+    def refuse_in_custody(self, label: str) -> None:
+        """Raise ConfigurationError while the generation of this key with a backup is not done."""
+        path = self._folder / CUSTODY_FOLDER / intent_file_name(label)
+        if path.exists():
+            raise ConfigurationError(
+                f"the generation of {label} with a backup was interrupted: resume the ceremony that began it ({path})"
+            )
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:

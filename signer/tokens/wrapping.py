@@ -8,8 +8,6 @@ A wrapping key is a session object of its token, from bytes that custodians hold
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 import pkcs11
@@ -25,13 +23,12 @@ from signer.tokens.generation import check_pair, check_read_back, generate_unloc
 from signer.tokens.objects import Template, public_key_of
 from signer.tokens.profiles import ModuleProfile, PaddedWrap
 from signer.tokens.verifier import verifier_of
+from signer.tokens.wrapped_key import Framing, WrappedKey
 
 if TYPE_CHECKING:
     from signer.tokens.session import Session
 
 WRAPPING_KEY_SIZE_BYTES = 32
-WRAPPED_SIZE_BYTES_MIN = 24
-WRAPPED_SIZE_BYTES_MAX = 512
 
 _SAYS_5649 = (PaddedWrap.RFC_5649, PaddedWrap.RFC_5649_OF_WHOLE_BLOCKS)
 _WRAP_AND_UNWRAP = frozenset({KeyUsage.WRAP, KeyUsage.UNWRAP})
@@ -39,26 +36,6 @@ _WRAP_AND_UNWRAP = frozenset({KeyUsage.WRAP, KeyUsage.UNWRAP})
 _RIGHTS = (Attribute.DERIVE, Attribute.SIGN_RECOVER, Attribute.DECRYPT, Attribute.UNWRAP)
 # python-pkcs11 puts these into every template for unwrapping; on a private key modules refuse them.
 _NOT_FOR_PRIVATE_KEYS = {Attribute.ENCRYPT: DEFAULT, Attribute.WRAP: DEFAULT, Attribute.VERIFY: DEFAULT}
-
-
-class Framing(StrEnum):
-    """What `wrapped` bytes are: AES key wrap of RFC 3394 over padded PKCS#8, or of RFC 5649."""
-
-    RFC_3394 = "rfc-3394"
-    RFC_5649 = "rfc-5649"
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
-    """A wrapped private key; `data` has 24 to 512 bytes, a multiple of 8."""
-
-    framing: Framing
-    data: bytes = field(repr=False)
-
-    def __post_init__(self) -> None:
-        size_bytes = len(self.data)
-        if not WRAPPED_SIZE_BYTES_MIN <= size_bytes <= WRAPPED_SIZE_BYTES_MAX or size_bytes % 8:
-            raise ValueError(f"a wrapped key has 24 to 512 bytes, a multiple of 8, not {size_bytes}")
 
 
 def framing_made_by(profile: ModuleProfile) -> tuple[Framing, Mechanism]:

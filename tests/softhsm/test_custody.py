@@ -25,7 +25,8 @@ from signer.tokens.errors import (
 from signer.tokens.generation import UNFINISHED_PREFIX
 from signer.tokens.objects import search
 from signer.tokens.session import Session
-from signer.tokens.wrapping import Framing, WrappedKey, WrappingKey, connect
+from signer.tokens.wrapped_key import Framing, WrappedKey
+from signer.tokens.wrapping import WrappingKey, connect
 from tests.softhsm_fixtures import TokenRig
 
 SPEC = KEY_SPECS[Role.ROOT]

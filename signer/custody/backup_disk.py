@@ -1,0 +1,42 @@
+"""Backup files on disk: written whole or not at all, and removed when the key they hold was given up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pki.errors import FormatError, InputRefused, OutputError
+from signer.authority.durable import sync_folder
+from signer.custody.backup_file import BACKUP_SIZE_BYTES_MAX, BackupFile, decode_backup
+from signer.new_file import NewFile
+
+_FILE_MODE = 0o600
+
+
+def write_backup(path: Path, backup: BackupFile) -> None:
+    """Durably, and never in place of another file. Raises OutputError."""
+    with NewFile(path, _FILE_MODE) as out:
+        out.write_at(0, backup.encode())
+        out.publish()
+
+
+def read_backup(path: Path) -> BackupFile | None:
+    """The backup file at a path; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            return decode_backup(file.read(BACKUP_SIZE_BYTES_MAX + 1))
+    except (OSError, FormatError):
+        return None
+
+
+def remove_backup(path: Path, label: str) -> None:
+    """Remove the file that an interrupted run made at a path where there was none. Raises InputRefused, OutputError."""
+    if not path.exists():
+        return
+    backup = read_backup(path)
+    if backup is None or backup.label != label:
+        raise InputRefused(f"{path} is not the backup of {label} that an interrupted run made; move it away first")
+    try:
+        path.unlink()
+        sync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from None
