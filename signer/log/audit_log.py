@@ -41,7 +41,7 @@ _HOLD_ATTEMPTS_MAX = 10
 class TileLog:
     """Implements `signer.log.values.AuditLog`. For many threads of one process; other processes have their own."""
 
-    def __init__(self, folder: Path, key: SigningKey | None) -> None:
+    def __init__(self, folder: Path, key: SigningKey | None, *, end_interrupted: bool = True) -> None:
         """Open the log in `folder` and end what a crash interrupted; `key` None is for reading and appending only.
 
         Raises AuditError for a log that is missing, damaged, or older than its checkpoint, AL-05 for another key.
@@ -55,7 +55,7 @@ class TileLog:
         self._connection: sqlite3.Connection | None = None
         with self._reading() as connection:
             self.origin = index_file.origin(connection)
-        self._recover()
+        self._recover(end_interrupted)
 
     # What the protocol promises
 
@@ -164,6 +164,11 @@ class TileLog:
             self._publish_witnessed(grown)
             return grown
 
+    def check_right_edge(self) -> None:
+        """A quick look: do tiles and newest entries lead to the newest checkpoint? Raises AuditError."""
+        with self._reading() as connection:
+            self._at_right_edge(connection, self._newest_checkpoint(connection))
+
     @contextmanager
     def held_at_checkpoint(self) -> Iterator[tuple[Checkpoint, sqlite3.Connection]]:
         """Hold the log's lock at a moment when a checkpoint covers every entry, for a copy. Raises AuditError."""
@@ -214,22 +219,27 @@ class TileLog:
 
     def _write_tiles(self, connection: sqlite3.Connection, last: Checkpoint | None, size: int) -> TileWriter:
         """Grow the tiles from the last checkpoint's size to `size`, durably."""
-        old = 0 if last is None else last.head.size
-        tail = list(index_file.entries(connection, old - old % TILE_WIDTH, old))
-        writer = TileWriter(self.folder, old, tail)
-        if last is not None and writer.root != last.head.root:
-            raise AuditError(
-                f"the tiles of the audit log {self.folder} do not lead to the root of its checkpoint; "
-                "`strongroom audit verify` says where, `strongroom audit rebuild` makes them again from the index"
-            )
+        writer = self._at_right_edge(connection, last)
         try:
-            for entry in index_file.entries(connection, old, size):
+            for entry in index_file.entries(connection, 0 if last is None else last.head.size, size):
                 writer.add(entry)
             writer.finish()
         except OSError as error:
             raise AuditError(
                 f"the tiles of the audit log {self.folder} cannot be written ({error.strerror}); nothing was released"
             ) from None
+        return writer
+
+    def _at_right_edge(self, connection: sqlite3.Connection, last: Checkpoint | None) -> TileWriter:
+        """Where the tiles end, if they lead to the root of the last checkpoint. Raises AuditError."""
+        size = 0 if last is None else last.head.size
+        tail = list(index_file.entries(connection, size - size % TILE_WIDTH, size))
+        writer = TileWriter(self.folder, size, tail)
+        if last is not None and writer.root != last.head.root:
+            raise AuditError(
+                f"the tiles of the audit log {self.folder} do not lead to the root of its checkpoint; "
+                "`strongroom audit verify` says where, `strongroom audit rebuild` makes them again from the index"
+            )
         return writer
 
     def _require_key(self, last: Checkpoint | None) -> SigningKey:
@@ -256,8 +266,8 @@ class TileLog:
                 f"{self.folder / name} cannot be written ({error.strerror}); nothing was released"
             ) from None
 
-    def _recover(self) -> None:
-        """End what a crash interrupted; refuse an index that is older than the checkpoint beside it."""
+    def _recover(self, end_interrupted: bool) -> None:
+        """End what a crash interrupted, if that is wanted; refuse an index that is older than the checkpoint beside it."""
         path = self.folder / CHECKPOINT_FILE
         with self._reading() as connection:
             last = self._newest_checkpoint(connection)
@@ -275,7 +285,7 @@ class TileLog:
             raise AuditError(f"{path} is not the checkpoint that the index knows; `strongroom audit verify`")
         if self._key is not None:
             require_signed_by(last, self._key)
-        if shown is None or shown.note != last.note:
+        if end_interrupted and (shown is None or shown.note != last.note):
             with self._writing() as connection:
                 newest = self._newest_checkpoint(connection)
                 if newest is not None:
@@ -326,6 +336,6 @@ def _decoded(number: int, entry: bytes) -> LoggedEntry:
         raise AuditError(f"the index of the audit log is damaged: {error}") from None
 
 
-def open_audit_log(folder: Path, key: SigningKey | None) -> TileLog:
+def open_audit_log(folder: Path, key: SigningKey | None, *, end_interrupted: bool = True) -> TileLog:
     """Open the log in `folder` and end what a crash interrupted. See TileLog."""
-    return TileLog(folder, key)
+    return TileLog(folder, key, end_interrupted=end_interrupted)

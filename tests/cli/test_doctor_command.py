@@ -219,6 +219,31 @@ def freeze_an_unknown_product(world: World) -> None:
     path.write_text(f"{path.read_text(encoding='utf-8')}\n{window}", encoding="utf-8")
 
 
+def name_a_log_that_is_not_there(world: World) -> None:
+    edit(world.root / "strongroom.toml", "# [log]", '[log]\ntoken = "ca"\nlabel = "sr:log:-:0001"\n# [log]')
+
+
+def begin_a_log(world: World) -> None:
+    world.ok("key", "generate", "log", "--token", "ca", "--activate")
+    name_a_log_that_is_not_there(world)
+    world.ok("audit", "init")
+
+
+def damage_the_log(world: World) -> None:
+    begin_a_log(world)
+    (world.root / "log" / "checkpoint").write_text("no checkpoint\n", encoding="ascii")
+
+
+def suspend_the_log_key(world: World) -> None:
+    begin_a_log(world)
+    world.ok("key", "state", "sr:log:-:0001", "suspended", "--reason", "a test")
+
+
+def go_to_production_without_witness(world: World) -> None:
+    begin_a_log(world)
+    go_to_production(world)
+
+
 SPOILERS: list[tuple[Callable[[World], None], list[str]]] = [
     (spoil_authority, ["DR-01"]),
     (spoil_people, ["DR-01"]),
@@ -246,13 +271,17 @@ SPOILERS: list[tuple[Callable[[World], None], list[str]]] = [
     (let_a_key_end_soon, ["DR-15"]),
     (lose_a_key, ["DR-17"]),
     (copy_a_key, ["DR-17"]),
-    (go_to_production, [*["DR-18"] * 5, "DR-32", *["DR-16"] * 4]),
+    (go_to_production, [*["DR-18"] * 5, "DR-22", "DR-32", *["DR-16"] * 4]),
     (interrupt_a_generation, ["DR-19"]),
     (put_two_roots_on_one_token, ["DR-20"]),
     (lose_the_group_key, ["DR-21"]),
     (loosen_a_policy, ["DR-30", "DR-30"]),
     (lose_the_policies, ["DR-30"]),
     (freeze_an_unknown_product, ["DR-31"]),
+    (name_a_log_that_is_not_there, ["DR-22"]),
+    (damage_the_log, ["DR-23"]),
+    (suspend_the_log_key, ["DR-23"]),
+    (go_to_production_without_witness, [*["DR-18"] * 5, "DR-24", "DR-32", *["DR-16"] * 4]),
 ]
 
 
