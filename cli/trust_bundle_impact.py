@@ -83,11 +83,11 @@ def impact_text(packages: Sequence[Mapping[str, Any]], devices: Sequence[Mapping
         ]
         parts.append(table(("DEVICE", "UID", "HAS", "SEND", "THEN"), lines).rstrip())
     counts = [
-        f"{sum(item['effect'] == name for item in items)} {what} {name}"
-        for what, items, name in (
-            ("packages", packages, "install no more"),
-            ("devices", devices, "stop"),
-            ("devices", devices, "cannot follow"),
+        f"{sum(item['effect'] == effect for item in items)} {words}"
+        for items, effect, words in (
+            (packages, "installs no more", "packages install no more"),
+            (devices, "stops", "devices stop"),
+            (devices, "cannot follow", "devices cannot follow"),
         )
     ]
     return "\n\n".join([*parts, ", ".join(counts)])

@@ -51,7 +51,7 @@ def trust_bundle(
     contents = [(path, read_bundle_file(path)) for path in bundles]
     taken: list[dict[str, Any]] = []
     with locked_device(image) as device:
-        report: dict[str, Any] = {"version_before": device.status().trust_bundle_version}
+        report: dict[str, Any] = {"bundle_version_before": device.status().trust_bundle_version}
         try:
             enter_update_mode(device)
             result, use = run_with_cut(
@@ -82,7 +82,7 @@ def _send_all(device: SimulatedDevice, contents: list[tuple[Path, bytes]], taken
 def _outcome(device: SimulatedDevice, result: Running | Refused | None) -> dict[str, Any]:
     if result is None:
         return {"taken": [], "text": "the device is off, and its flash is as the cut left it"}
-    version = {"version": device.status().trust_bundle_version}
+    version = {"bundle_version": device.status().trust_bundle_version}
     if isinstance(result, Refused):
         return {**version, "accepted": False, **refusal_report(result, None, device.uid)}
     return {**version, "accepted": True, **running_report(device, result)}
@@ -99,5 +99,8 @@ def _text(report: dict[str, Any]) -> str:
         use = f"{report['flash_operations']} flash operations, {report['sectors_erased']} sectors erased"
         return "\n".join([*lines, f"then runs: {report['text']} ({use})"])
     return "\n".join(
-        [*lines, f"REFUSED, {report['name']} ({report['code']}): {report['text']}; version {report['version']} stays"]
+        [
+            *lines,
+            f"REFUSED, {report['name']} ({report['code']}): {report['text']}; version {report['bundle_version']} stays",
+        ]
     )
