@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -42,7 +43,7 @@ _VERSION_BITS = (8, 8, 16, 32)
 _TARGET_UID = "uid:"
 
 
-class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SigningRequest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A request to sign one package. Everything but policy, people and time is read from the prepared package.
 
     `head_digest` is the digest that the signers sign (docs/spec/package.md, section 3), `image_digest` the head's
@@ -133,7 +134,7 @@ class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The bytes that the requester signs."""
         return encode_canonical(self.fields())
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the encoding, 32 bytes: what approvals name, and what the signing service knows a request by."""
         return hashlib.sha256(self.encode()).digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
 from itertools import permutations
 from typing import Any
 
@@ -236,6 +237,14 @@ def test_an_approval_of_another_request_does_not_count() -> None:
     asked, other = request(), request(version="1.4.0")
     decision = decide(default_set(), asked, [approval(asked, EVE), approval(other, QUINN)], facts(asked), NOW)
     assert rules(decision) == [("PO-05", "production-application")]
+
+
+def test_a_changed_request_has_another_digest_though_digests_are_kept() -> None:
+    """The digest is computed once for a value; a copy with another field must not inherit it."""
+    asked = request().request
+    digests = {asked.digest, replace(asked, version="1.4.0").digest, replace(asked, security_version=5).digest}
+    assert len(digests) == 3
+    assert replace(asked).digest == asked.digest == sha256(asked.encode()).digest()
 
 
 def test_who_counts_as_an_approver() -> None:
