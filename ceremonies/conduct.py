@@ -93,12 +93,14 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self) -> list[Entry]:
         """Begin, or continue, until the end; the transcript's entries. Raises CeremonyAborted and what steps raise."""
-        if _is_over(self.transcript.entries):
-            raise CeremonyAborted(BEGUN_BEFORE, f"ceremony {self.script.name} is over; a new one needs a new name")
-        if not _has(self.transcript.entries, EntryType.ENDED):
+        entries = self.transcript.entries
+        if _has(entries, EntryType.ABORTED):
+            raise CeremonyAborted(BEGUN_BEFORE, f"ceremony {self.script.name} was aborted; a new one needs a new name")
+        if not _has(entries, EntryType.ENDED):
             self._walk(self._taken_up())
-        self._close()
-        return self.transcript.entries
+        if not _has(entries, EntryType.SIGNED):
+            self._close()
+        return entries
 
     def _taken_up(self) -> State:
         entries = self.transcript.entries
@@ -222,10 +224,6 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     def _log(self, kind: EventKind, more: dict[str, Any] | None = None) -> None:
         details = {"ceremony": self.script.name, "ceremony_digest": self.digest, "mode": self.mode}
         self.log(kind, {**details, "entries": len(self.transcript.entries), **(more or {})})
-
-
-def _is_over(entries: Sequence[Entry]) -> bool:
-    return _has(entries, EntryType.ABORTED) or _has(entries, EntryType.SIGNED)
 
 
 def _has(entries: Sequence[Entry], kind: EntryType) -> bool:

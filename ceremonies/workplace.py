@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ceremonies.artefacts import Artefacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ceremonies.acts.packages import SignPackage
     from pki.roles import Role
     from signer.authority.key_intents import KeyIntents
     from signer.authority.repository import AuthorityRepository
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from signer.store.values import Change
     from signer.tokens.session import Session
     from signer.trust_bundles.content import TrustBundleContent
+    from signer.trust_bundles.succession_rules import SuccessionFacts
 
 
 class Workplace(Protocol):
@@ -51,6 +55,12 @@ class Workplace(Protocol):
 
     def genesis_content(self, product: str) -> TrustBundleContent:
         """What version 1 of a product's trust bundle says. Raises ConfigurationError, PolicyViolation TB-01."""
+
+    def succession_facts(self, product: str) -> SuccessionFacts:
+        """What is known beside two versions of a trust bundle: keys, what is built in, what was released."""
+
+    def sign_package(self, act: SignPackage, out: Path) -> None:
+        """Sign a prepared package into a new file, by the signing service where the act names a request."""
 
     def log(self, kind: EventKind, step: str, details: dict[str, Any]) -> None:
         """Log what a step did, once: an event of this kind, ceremony and step that is there already is not repeated."""

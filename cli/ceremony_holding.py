@@ -45,7 +45,9 @@ def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[
         artefacts.prepare()
         with (
             TranscriptFile(rehearsed) as transcript,
-            CeremonyPlace(copy, copy.site(), ceremony.script.name, ceremony.digest.hex(), artefacts) as place,
+            CeremonyPlace(
+                copy, copy.site(), ceremony.script.name, ceremony.digest.hex(), artefacts, is_rehearsal=True
+            ) as place,
         ):
             entries = _conduct(
                 repository, ceremony, "rehearsal", None, transcript, place, AnsweringRoom(AS_SCRIPTED, quiet=True)
@@ -69,7 +71,7 @@ def begin(
 def resume(repository: AuthorityRepository, name: str, room: Room, mode: str) -> list[Entry]:
     """Continue an interrupted ceremony with what was reviewed, and nothing else. Raises CeremonyAborted CE-17."""
     ceremony = load_ceremony(repository, name)
-    if not ceremony.folder.transcript.is_file():
+    if not _has_begun(ceremony):
         raise CeremonyAborted(BEGUN_BEFORE, f"ceremony {name} has not begun; `ceremony run` begins it")
     golden = _rehearsed(ceremony, None)
     return _held(repository, ceremony, golden, room, mode)
@@ -86,6 +88,7 @@ def _held(
             repository, ceremony.site, ceremony.script.name, ceremony.digest.hex(), folder.artefacts
         ) as place,
     ):
+        _remove_unfinished(folder.path)
         entries = _conduct(repository, ceremony, mode, golden, transcript, place, room).run()
         _replace(folder.head, head_text(ceremony.script.name, entries))
         return entries
@@ -116,8 +119,14 @@ def _conduct(
     )
 
 
+def _has_begun(ceremony: LoadedCeremony) -> bool:
+    """Whether there is one whole entry: before that, nothing at all was done."""
+    path = ceremony.folder.transcript
+    return path.is_file() and b"\n" in path.read_bytes()
+
+
 def _refuse_begun(ceremony: LoadedCeremony) -> None:
-    if ceremony.folder.transcript.exists():
+    if _has_begun(ceremony):
         name = ceremony.script.name
         raise CeremonyAborted(
             BEGUN_BEFORE, f"ceremony {name} has begun already; `strongroom ceremony resume {name}` continues it"
@@ -151,6 +160,13 @@ def _require_ready(repository: AuthorityRepository, ceremony: LoadedCeremony, *,
     for finding in preflight(repository, ceremony, now()):
         if finding.is_error and not (rehearsal and finding.rule != "CE-31"):
             raise CeremonyAborted(PRECONDITION, f"{finding.rule}: {finding.text}; no key was touched")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What a killed process had not finished writing in the ceremony's folder."""
+    for pattern in (".*.part", "*.new"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -15,6 +15,9 @@ from signer.authority.key_intents import KeyIntents
 from signer.log.values import Event, EventKind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ceremonies.acts.packages import SignPackage
     from ceremonies.artefacts import Artefacts
     from pki.roles import Role
     from signer.authority.model import Site
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from signer.store.values import Change
     from signer.tokens.session import Session
     from signer.trust_bundles.content import TrustBundleContent
+    from signer.trust_bundles.succession_rules import SuccessionFacts
 
 
 class _CeremonyKeys(SigningKeys):
@@ -46,7 +50,14 @@ class CeremonyPlace:
     """Implements `ceremonies.workplace.Workplace`; a context manager, which locks every token again."""
 
     def __init__(
-        self, repository: AuthorityRepository, site: Site, ceremony: str, digest: str, artefacts: Artefacts
+        self,
+        repository: AuthorityRepository,
+        site: Site,
+        ceremony: str,
+        digest: str,
+        artefacts: Artefacts,
+        *,
+        is_rehearsal: bool = False,
     ) -> None:
         self.repository = repository
         self.ceremony = ceremony
@@ -54,6 +65,7 @@ class CeremonyPlace:
         self.artefacts = artefacts
         self.intents = KeyIntents(repository.key_intents_path)
         self._site = site
+        self._is_rehearsal = is_rehearsal
         self._stack = ExitStack()
         self._unlocked: set[str] = set()
         self._keys = self._stack.enter_context(_CeremonyKeys(repository, site, now()))
@@ -94,6 +106,22 @@ class CeremonyPlace:
         from cli.trust_bundle_content import genesis_content
 
         return genesis_content(self.repository.product(product), self.store, self.repository.authority.environment)
+
+    def succession_facts(self, product: str) -> SuccessionFacts:
+        """From the key store, the product's file and the releases."""
+        from cli.trust_bundle_content import succession_facts
+
+        return succession_facts(self.repository.product(product), self.store, self.repository)
+
+    def sign_package(self, act: SignPackage, out: Path) -> None:
+        """By the service if there is a request, else by the keys themselves, which production refuses (SV-40)."""
+        from cli.ceremony_packages import sign_by_request, sign_directly
+
+        keys = self._keys.at(now())
+        if act.request is None or self._is_rehearsal:
+            sign_directly(self.repository, keys, act, out)
+        else:
+            sign_by_request(self.repository, self._site, keys, act, out)
 
     # The log
 

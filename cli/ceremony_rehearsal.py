@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from ceremonies.foresight import tokens_used
 from cli.ceremony_files import LoadedCeremony
-from cli.ceremony_stand_ins import stand_in_file
+from cli.ceremony_stand_ins import RootSigner, SoftwareKey, StandIns, stand_in_file
 from cli.context import now, pinned_uri
-from pki.errors import InputRefused
-from pki.key_specs import KeyAlgorithm
+from pki.errors import InputRefused, PolicyViolation
 from pki.key_states import KeyState
+from pki.roles import Role
 from signer.authority.model import PinConfig
 from signer.authority.repository import AUTHORITY_FILE, AuthorityRepository
 from signer.authority.site_file import TokenEntry
@@ -32,6 +32,7 @@ from signer.store.values import Change, KeyRecord, NewKey, TokenRecord
 if TYPE_CHECKING:
     from pki.values import PublicKey
     from signer.authority.model import Site
+    from signer.signing_key import SigningKey
     from signer.store.key_store import KeyStore
     from signer.tokens.module import Module
     from signer.tokens.session import Session
@@ -50,11 +51,12 @@ def rehearsal_world(ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]) ->
             site = _make_tokens(module, ceremony, root)
             _make_key_store(root)
             copy = AuthorityRepository(root)
-            keys = _make_stand_ins(copy, module, ceremony, site, records)
-            for path in ceremony.script.files:
-                content = stand_in_file(ceremony.files[path], keys)
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                (root / path).write_bytes(content)
+            wanted = [record for record in records if _may_be_met(record, ceremony)]
+            made = _make_stand_ins(copy, module, ceremony, site, wanted)
+            with _roots(copy, site, made) as roots:
+                for path in ceremony.script.files:
+                    (root / path).parent.mkdir(parents=True, exist_ok=True)
+                    (root / path).write_bytes(stand_in_file(ceremony.files[path], made, roots))
             yield copy
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,41 +135,35 @@ def _make_key_store(root: Path) -> None:
 
 
 def _make_stand_ins(
-    repository: AuthorityRepository,
-    module: Module,
-    ceremony: LoadedCeremony,
-    site: Site,
-    records: tuple[KeyRecord, ...],
-) -> dict[PublicKey, PublicKey]:
-    """A key for each recorded one that the ceremony could meet: same label, same state, on the token of the same name.
+    repository: AuthorityRepository, module: Module, ceremony: LoadedCeremony, site: Site, records: list[KeyRecord]
+) -> StandIns:
+    """A key for each of these records: same label, same state, on the token of the same name.
 
     Keys on tokens that the script does not use get a record too, since a trust bundle may name them.
     """
     from cli.context import open_session, open_store
 
-    wanted = [record for record in records if _may_be_met(record, ceremony)]
-    if len(wanted) > _STAND_INS_MAX:
-        raise InputRefused(f"the ceremony could meet {len(wanted)} keys; a rehearsal makes at most {_STAND_INS_MAX}")
-    made: dict[PublicKey, PublicKey] = {}
+    if len(records) > _STAND_INS_MAX:
+        raise InputRefused(f"the ceremony could meet {len(records)} keys; a rehearsal makes at most {_STAND_INS_MAX}")
+    made = StandIns()
     with open_store(repository) as store:
         for name in site.tokens:
-            here = [record for record in wanted if _is_on(record, ceremony.site, name)]
-            if not here:
-                continue
-            with open_session(repository, site, name, writable=True) as session:
-                for record in here:
-                    stand_in = _stand_in(session, store, record)
-                    if record.public_key is not None and stand_in.public_key is not None:
-                        made[record.public_key] = stand_in.public_key
-        for record in wanted:
-            if record.public_key is not None and record.public_key not in made:
-                made[record.public_key] = _absent_stand_in(store, record, module.path)
+            here = [record for record in records if _is_on(record, ceremony.site, name)]
+            records = [record for record in records if record not in here]
+            if here:
+                with open_session(repository, site, name, writable=True) as session:
+                    for record in here:
+                        _stand_in(session, store, record, made)
+        for record in records:
+            _absent_stand_in(store, record, module.path, made)
     return made
 
 
 def _may_be_met(record: KeyRecord, ceremony: LoadedCeremony) -> bool:
+    """A key that the plan names, one of its product, or one that serves every product; not one that is gone."""
     product = None if ceremony.product is None else ceremony.product.name
-    return record.product in {None, product} and record.state is not KeyState.DESTROYED
+    is_named = record.label in ceremony.part.values.values()
+    return (is_named or record.product in {None, product}) and record.state is not KeyState.DESTROYED
 
 
 def _is_on(record: KeyRecord, site: Site, name: str) -> bool:
@@ -176,33 +172,47 @@ def _is_on(record: KeyRecord, site: Site, name: str) -> bool:
     return uri.serial == record.token.serial and uri.token in {None, record.token.label}
 
 
-def _stand_in(session: Session, store: KeyStore, record: KeyRecord) -> KeyRecord:
+def _stand_in(session: Session, store: KeyStore, record: KeyRecord, made: StandIns) -> None:
     from signer.tokens.key_handle import KeyHandle
 
     handle = session.generate(record.spec, record.label, session.probe_profile(on_token=True))
     public_key = handle.public_key if isinstance(handle, KeyHandle) else None
     token = TokenRecord(session.token.serial, session.token.label, session.module.path)
-    return _recorded(store, record, NewKey(record.label, handle.cka_id, public_key, token, now()))
+    _recorded(store, record, NewKey(record.label, handle.cka_id, public_key, token, now()))
+    if record.public_key is not None and public_key is not None:
+        made.keys[record.public_key] = public_key
 
 
-def _absent_stand_in(store: KeyStore, record: KeyRecord, module_path: str) -> PublicKey:
-    """A key whose token the ceremony does not use: nothing will sign with it, but it has a public half."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    from pki.values import PublicKey
-
-    if record.algorithm is not KeyAlgorithm.EC_P256:
-        raise AssertionError("only keys with a public half get here")
-    spki = (
-        ec.generate_private_key(ec.SECP256R1())
-        .public_key()
-        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
-    public_key = PublicKey.from_spki(spki)
+def _absent_stand_in(store: KeyStore, record: KeyRecord, module_path: str, made: StandIns) -> None:
+    """A key whose token the ceremony does not use: it is held here, to sign the stand-in of a trust bundle."""
+    if record.public_key is None:
+        return
+    key = SoftwareKey()
     token = TokenRecord("absent", "absent", module_path)
-    _recorded(store, record, NewKey(record.label, public_key.cka_id, public_key, token, now()))
-    return public_key
+    _recorded(store, record, NewKey(record.label, key.public_key.cka_id, key.public_key, token, now()))
+    made.keys[record.public_key] = key.public_key
+    made.software[key.public_key] = key
+
+
+@contextmanager
+def _roots(repository: AuthorityRepository, site: Site, made: StandIns) -> Iterator[RootSigner]:
+    """The stand-ins of roots that may sign, by their public keys."""
+    from cli.context import open_store, signing_keys
+
+    with open_store(repository) as store:
+        labels = {record.public_key: record for record in store.keys(role=Role.ROOT)}
+    with signing_keys(repository, site, now()) as keys:
+
+        def signer(public_key: PublicKey) -> SigningKey | None:
+            if public_key in made.software or public_key not in labels:
+                return made.software.get(public_key)
+            record = labels[public_key]
+            try:
+                return keys.key_of_store(record.label, Role.ROOT, record.product)[0]
+            except PolicyViolation:
+                return None
+
+        yield signer
 
 
 def _recorded(store: KeyStore, like: KeyRecord, new: NewKey) -> KeyRecord:

@@ -10,7 +10,10 @@ import msgspec
 
 from ceremonies.acts.base import Act
 from ceremonies.acts.bundles import MakeGenesisBundle, SignBundle
+from ceremonies.acts.destruction import DestroyKey
 from ceremonies.acts.keys import ChangeKeyState, ExportPublicKey, GenerateKey
+from ceremonies.acts.packages import SignPackage
+from ceremonies.acts.successors import MakeSuccessorBundle
 from ceremonies.acts.tokens import CheckToken
 from ceremonies.rules import STEPS_DO_NOT_FIT
 from pki.errors import ConfigurationError
@@ -26,7 +29,10 @@ ACTS: Mapping[str, type[Act]] = MappingProxyType(
             ChangeKeyState,
             ExportPublicKey,
             MakeGenesisBundle,
+            MakeSuccessorBundle,
             SignBundle,
+            SignPackage,
+            DestroyKey,
         )
     }
 )

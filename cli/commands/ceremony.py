@@ -26,6 +26,7 @@ class _Ceremony(LateGroup):
         "resume": ("cli.commands.ceremony_hold", "resume genesis-2026"),
         "verify": ("cli.commands.ceremony_read", "verify genesis-2026"),
         "show": ("cli.commands.ceremony_read", "show genesis-2026"),
+        "report": ("cli.commands.ceremony_report", "report genesis-2026"),
         "list": ("cli.commands.ceremony_list", "list"),
     }
 

@@ -1,0 +1,81 @@
+"""How a ceremony signs a prepared package: through the signing service, or in development with the keys themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.context import SigningKeys, now, operator
+from cli.package_keys import ROLE_OF_TYPE, PackageKeys
+from pki.errors import InputRefused, WrongTarget
+
+if TYPE_CHECKING:
+    from ceremonies.acts.packages import SignPackage
+    from signer.authority.model import Site
+    from signer.authority.repository import AuthorityRepository
+    from signer.tokens.session import Session
+
+
+def sign_directly(repository: AuthorityRepository, keys: SigningKeys, act: SignPackage, out: Path) -> None:
+    """With exactly the keys that the plan names. Raises InputRefused, WrongTarget, PolicyViolation, TokenError."""
+    from signer.packages.prepared_file import PreparedFile
+    from signer.packages.sign import sign_package
+
+    prepared = repository.root / act.prepared
+    product = repository.product(act.product)
+    with PreparedFile(prepared) as source:
+        manifest = source.manifest
+    if manifest.terms.product_id != product.id_bytes:
+        raise WrongTarget(f"{act.prepared} was prepared for product {manifest.terms.product_id.hex()}")
+    chosen = PackageKeys(repository, product, keys, now())
+    permitted, refused = chosen.permitted(ROLE_OF_TYPE[manifest.terms.package_type])
+    by_label = {key.label: key for key in permitted}
+    for label in act.signers:
+        if label not in by_label:
+            raise refused[0] if refused else InputRefused(f"key {label} cannot sign this type of package")
+    sign_package(prepared, out, [by_label[label] for label in act.signers], chosen.compat())
+
+
+def sign_by_request(
+    repository: AuthorityRepository, site: Site, keys: SigningKeys, act: SignPackage, out: Path
+) -> None:
+    """By the signing service, which decides by the policies, logs, signs once, and gives the same package again."""
+    from cli.package_judgement import ProductJudge
+    from cli.signing_service import ServiceKeys, history_of, log_of, reviewed, shelf_of, signed_statement
+    from signer.service.facts import Past
+    from signer.service.outputs import hand_out_copy
+    from signer.service.service import SigningService
+    from signer.service.values import SignOrder
+
+    root = repository.root
+    order = SignOrder(
+        request=signed_statement(root / str(act.request), "request"),
+        approvals=tuple(signed_statement(root / path, "approval") for path in act.approvals),
+        prepared=root / act.prepared,
+    )
+    with _ReleaseKeys(repository, site, keys) as release_keys:
+        log = log_of(release_keys)
+        service = SigningService(
+            reviewed=reviewed(repository),
+            keys=ServiceKeys(repository, release_keys),
+            log=log,
+            judge=ProductJudge(repository),
+            shelf=shelf_of(repository),
+            past=Past(log, history_of(repository), repository.product_names()),
+            clock=now,
+            actor=operator(),
+        )
+        signed = service.sign(order)
+        hand_out_copy(signed.path, signed.package_digest, out)
+
+
+class _ReleaseKeys(SigningKeys):
+    """Keys that the service may sign with, on the sessions that the ceremony has unlocked."""
+
+    def __init__(self, repository: AuthorityRepository, site: Site, ceremony_keys: SigningKeys) -> None:
+        super().__init__(repository, site, now(), for_releases=True)
+        self._ceremony_keys = ceremony_keys
+
+    def session(self, token_name: str) -> Session:
+        """The ceremony's own."""
+        return self._ceremony_keys.session(token_name)

@@ -1,0 +1,98 @@
+"""Every kind of ceremony as tests and the crash campaign hold it: what there is before, plan, people and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.ceremonies.rooms import CREW, CUSTODIANS, PRODUCT, CeremonyWorld, label
+from tests.cli.release_world import COPY_ADDRESSES, terms, vector_table
+
+TRUST_1 = "public/trust-1.srb"
+PREPARED = "public/bootloader.prepared"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`before` brings a built world to where the ceremony begins."""
+
+    plan: str
+    people: tuple[str, ...]
+    values: dict[str, str] = field(default_factory=dict)
+    before: Callable[[CeremonyWorld], None] = lambda _world: None
+
+
+def with_roots(world: CeremonyWorld) -> None:
+    """Roots, bootloader-release keys and the genesis bundle, made without a ceremony."""
+    for role in ("root", "bootloader-release"):
+        for number in (1, 2, 3):
+            options = ("--product", PRODUCT, "--sequence", str(number), "--activate")
+            world.ok("key", "generate", role, "--token", f"root-{number}", *options)
+    world.ok("bundle", "genesis", "-p", PRODUCT, "-o", world.root / TRUST_1)
+
+
+def with_prepared_bootloader(world: CeremonyWorld) -> None:
+    """A bootloader package for the factory, prepared and not signed."""
+    with_roots(world)
+    image = world.folder / "bootloader.bin"
+    address = COPY_ADDRESSES["A"]
+    image.write_bytes(vector_table(3000, address) + (world.root / TRUST_1).read_bytes())
+    chosen = ("--type", "bootloader", "--copy", "A", "--for-factory")
+    world.ok("package", "prepare", *terms(), image, "-o", world.root / PREPARED, *chosen)
+
+
+def with_key_to_destroy(world: CeremonyWorld) -> None:
+    world.ok("key", "generate", "grant", "--token", "spare", "--product", PRODUCT, "--activate")
+
+
+ROTATED = {
+    "product": PRODUCT,
+    "previous": TRUST_1,
+    "old-label": label("application-release"),
+    "new-label": label("application-release", 2),
+    "new-token": "release",
+    "days": "400",
+    "bundle": "trust-2.srb",
+}
+NEW_ROOTS = {f"new-root-{number}": label("root", number + 3) for number in (1, 2, 3)}
+NEW_TOKENS = {"new-token-1": "spare", "new-token-2": "root-2", "new-token-3": "root-3"}
+
+KINDS: dict[str, Kind] = {
+    "root-genesis": Kind("root-genesis", CREW + CUSTODIANS, {"product": PRODUCT}),
+    "role-key-issue": Kind(
+        "role-key-issue",
+        CREW,
+        {
+            "product": PRODUCT,
+            "label": label("application-release", 2),
+            "token": "release",
+            "days": "400",
+            "artefact": "application-release-2.pem",
+        },
+    ),
+    "role-key-rotation": Kind("role-key-rotation", CREW + CUSTODIANS, ROTATED, with_roots),
+    "revocation": Kind(
+        "revocation",
+        CREW + CUSTODIANS,
+        {"product": PRODUCT, "previous": TRUST_1, "label": label("application-release"), "bundle": "trust-2.srb"},
+        with_roots,
+    ),
+    "root-rotation": Kind(
+        "root-rotation",
+        CREW + CUSTODIANS,
+        {"product": PRODUCT, "previous": TRUST_1, "bundle": "trust-2.srb", **NEW_ROOTS, **NEW_TOKENS},
+        with_roots,
+    ),
+    "destruction": Kind(
+        "destruction",
+        CREW,
+        {"label": label("grant"), "label-again": label("grant"), "token": "spare"},
+        with_key_to_destroy,
+    ),
+    "offline-release": Kind(
+        "offline-release",
+        CREW + CUSTODIANS,
+        {"product": PRODUCT, "prepared": PREPARED, "package": "bootloader-1.pkg"},
+        with_prepared_bootloader,
+    ),
+}

@@ -1,0 +1,57 @@
+"""What a ceremony left behind, as values that two runs can be compared by: keys, tokens, artefacts, transcript."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.context import open_session, open_store
+from pki.key_audit import ObjectClass
+from signer.authority.key_intents import KeyIntents
+from signer.authority.repository import AuthorityRepository
+from verifiers.ceremony_transcript import NotVerified, verify_folder
+
+
+def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
+    """Everything but what is random (key values, ids, times): equal for equal ends.
+
+    `problems` must be empty: every object on a token belongs to a key that is recorded there, and the other way round;
+    nothing unfinished is left; the transcript verifies.
+    """
+    with open_store(repository) as store:
+        records = store.keys()
+    tokens: dict[str, list[list[str]]] = {}
+    problems: list[str] = []
+    site = repository.site()
+    for token in site.tokens:
+        with open_session(repository, site, token) as session:
+            objects = session.objects()
+            here = [
+                record for record in records if record.token.identity == (session.token.serial, session.token.label)
+            ]
+        tokens[token] = sorted([item.object_class.value, str(item.label)] for item in objects)
+        known = {(record.label, record.cka_id) for record in here if record.state.value != "destroyed"}
+        secret = [item for item in objects if item.object_class in {ObjectClass.PRIVATE_KEY, ObjectClass.SECRET_KEY}]
+        problems += [
+            f"orphan on {token}: {item.object_class.value} {item.label}"
+            for item in objects
+            if (str(item.label), item.cka_id) not in known
+        ]
+        problems += [
+            f"{label} is not once on {token}"
+            for label, cka_id in known
+            if sum((item.label, item.cka_id) == (label, cka_id) for item in secret) != 1
+        ]
+    problems += [f"intent left: {intent.label}" for intent in KeyIntents(repository.key_intents_path).all()]
+    problems += [f"left: {path.name}" for path in repository.root.rglob(".*.part")]
+    folder = repository.root / "ceremonies" / name
+    artefacts: list[str] = []
+    try:
+        artefacts = verify_folder(folder)["artefacts"]
+    except NotVerified as error:
+        problems.append(str(error))
+    return {
+        "keys": sorted([record.label, record.state.value, record.not_after is not None] for record in records),
+        "tokens": tokens,
+        "artefacts": artefacts,
+        "problems": problems,
+    }
