@@ -191,7 +191,17 @@ class Desk:
         path = self.world.out / name
         path.write_bytes(statement)
         path.with_name(f"{name}.sig").unlink(missing_ok=True)
-        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", self.world.root / "fake" / who, path]
+        command = [
+            "ssh-keygen",
+            "-q",
+            "-Y",
+            "sign",
+            "-n",
+            namespace,
+            "-f",
+            str(self.world.root / "fake" / who),
+            str(path),
+        ]
         subprocess.run(command, check=True, timeout=30, capture_output=True)
         return path
 

@@ -456,7 +456,7 @@ def test_the_oracle_is_asked_about_both_outcomes() -> None:
 @given(st.text(max_size=40))
 def test_hostile_names_are_names(text: str) -> None:
     asked = question(product=text, requester=replace(ADA, id=f"{text}!"), freeze_windows=(text,))
-    frozen = [("PO-06", "frozen")]
+    frozen: list[tuple[str, str | None]] = [("PO-06", "frozen")]
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -193,7 +194,7 @@ def test_the_document_has_every_shipped_policy() -> None:
     assert sorted(named) == [policy.id for policy in default_set().policies]
 
 
-DEEP = {
+DEEP: dict[str, Callable[[int], str]] = {
     "brackets": lambda n: "(" * n + "true" + ")" * n,
     "sets": lambda n: "[" * n + "]" * n + ".isEmpty()",
     "conditions": lambda n: "if true then true else " * n + "true",
