@@ -29,10 +29,10 @@ class Root:
 
 
 def roots_of_both(store: KeyStore, previous: bytes, successor: bytes) -> list[Root]:
-    """Every root of the two versions that the key store knows, those of the previous version first."""
+    """Every root of the two versions that the key store knows, by label."""
     by_key = {record.public_key: record for record in store.keys(role=Role.ROOT)}
-    wanted = dict.fromkeys(root for data in (previous, successor) for root in decode_bundle(data)[0].roots)
-    records = [by_key[key] for key in wanted if key in by_key]
+    wanted = {root for data in (previous, successor) for root in decode_bundle(data)[0].roots}
+    records = sorted((by_key[key] for key in wanted if key in by_key), key=lambda record: record.label)
     return [
         Root(record.label, record.public_key, tuple(token.identity for token in record.tokens))
         for record in records

@@ -159,7 +159,8 @@ def test_all_roots_are_replaced_in_one_step(release_world: ReleaseWorld) -> None
         numbered = ("--product", PRODUCT, "--sequence", str(sequence), "--activate")
         world.ok("key", "generate", "root", "--token", token, *numbered)
     for number, (token, sequence) in ((1, ("ca", 4)), (2, ("release", 5))):
-        edit(world, (f'token = "root-{number}", label = "{label("root", number)}"', f'token = "{token}", label = "{label("root", sequence)}"'))  # fmt: skip # noqa: E501
+        old = f'token = "root-{number}", label = "{label("root", number)}"'
+        edit(world, (old, f'token = "{token}", label = "{label("root", sequence)}"'))
     line = next(line for line in world.product_file.read_text().splitlines() if label("root", 3) in line)
     edit(world, (line + "\n", ""))
     refused = world.run(*rotate(world, "trust-2.srb"))
