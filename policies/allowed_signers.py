@@ -16,7 +16,7 @@ from policies.refusals import KeyNotYetValid, Malformed, StatementExpired
 from policies.ssh_keys import SshPublicKey
 
 FILE_SIZE_BYTES_MAX = 256 * 1024
-_ENTRIES_MAX = 2000
+_ENTRIES_MAX = 1000
 _NAMES_MAX = 32
 
 _NAME = re.compile(r"[A-Za-z0-9@._+-]{1,100}")

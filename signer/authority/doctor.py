@@ -19,6 +19,7 @@ from pki.roles import Role
 from signer.authority.development_material import refuse_fake_path
 from signer.authority.doctor_keys import examine_keys
 from signer.authority.doctor_log import examine_log
+from signer.authority.doctor_people import examine_people
 from signer.authority.doctor_policies import examine_policies_of
 from signer.authority.doctor_rules import Finding, Surroundings, finding
 from signer.authority.key_intents import KeyIntents
@@ -54,6 +55,7 @@ def examine(
         findings += _examine_site(repository, environment, site, outside)
     findings += _examine_intents(repository)
     findings += examine_log(repository, now)
+    findings += examine_people(repository, people, now)
     findings += examine_policies_of(repository, environment, people)
     findings += examine_keys(products, site, environment, outside, now, offline=offline)
     return tuple(findings)

@@ -12,7 +12,7 @@ from pki.errors import ConfigurationError, OutputError
 from signer.authority.durable import sync_folder, write_new_text
 from signer.authority.model import Environment
 from signer.authority.policy_folder import POLICY_FOLDER
-from signer.authority.repository import AUTHORITY_FILE
+from signer.authority.repository import ALLOWED_SIGNERS_FILE, AUTHORITY_FILE
 from signer.authority.toml_files import toml_string
 
 KEY_STORE = "store/keys.sqlite"
@@ -73,6 +73,7 @@ def _initial_files(settings: NewAuthority) -> dict[str, str]:
             name=toml_string(settings.name), environment=settings.environment.value, key_store=KEY_STORE
         ),
         "people.toml": _PEOPLE,
+        ALLOWED_SIGNERS_FILE: _ALLOWED_SIGNERS,
         "sites/main.toml": _SITE.format(modules=_module_lines(settings.modules)),
         "products/README.md": _PRODUCTS_README,
         "public/README.md": _PUBLIC_README,
@@ -105,14 +106,21 @@ key_store = "{key_store}"
 """
 
 _PEOPLE = """\
-# Who may request, approve, or hold a role in a ceremony.
+# Who may request, approve, or hold a role in a ceremony. Their SSH keys are in allowed_signers.
 format = 1
 
 # [[people]]
 # id = "ada"
 # name = "Ada Example"
-# roles = ["approver", "custodian"]
-# groups = ["quality"]            # what policies count quorums of
+# roles = ["approver", "custodian"]   # requester, approver, custodian, operator, witness, auditor
+# groups = ["quality"]                # what policies count quorums of
+"""
+
+_ALLOWED_SIGNERS = """\
+# Which SSH key speaks for whom: an allowed-signers file as in ssh-keygen(1). The first word is an id of people.toml;
+# times end with Z (UTC); no patterns, no certificate authorities. `strongroom doctor` checks it.
+# ada namespaces="strongroom-request-v1,strongroom-approval-v1" sk-ssh-ed25519@openssh.com AAAA…
+# bob namespaces="strongroom-approval-v1",valid-before="20270101Z" ecdsa-sha2-nistp256 AAAA…
 """
 
 _SITE = """\

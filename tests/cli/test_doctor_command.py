@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from signer.tokens.token import Token
 from tests.cli.conftest import softhsm_module
 from tests.cli.world import PRODUCT, World, label, write_pin
 from tests.softhsm.fault_rig import counted
+from tests.unit.policies.statements import key_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -205,6 +207,34 @@ def lose_the_group_key(world: World) -> None:
     edit(world.product_file, 'recipient = "device"', 'recipient = "group"\ngroup_public_key = "public/none.pem"')
 
 
+def employ(world: World, signers: str, **roles: str) -> None:
+    """People of these ids and roles, and the lines of `allowed_signers`."""
+    entries = (f'[[people]]\nid = "{name}"\nname = "{name}"\nroles = ["{role}"]\n' for name, role in roles.items())
+    (world.root / "people.toml").write_text("format = 1\n" + "".join(entries), encoding="utf-8")
+    (world.root / "allowed_signers").write_text(signers, encoding="utf-8")
+
+
+def spoil_allowed_signers(world: World) -> None:
+    employ(world, f"* {key_line('ada')}\n", ada="approver")
+
+
+def employ_without_a_key(world: World) -> None:
+    employ(world, "", ada="approver")
+
+
+def share_an_ssh_key(world: World) -> None:
+    employ(world, f"ada,rita {key_line('ada')}\n", ada="approver", rita="requester")
+
+
+def list_an_ssh_key_of_nobody(world: World) -> None:
+    employ(world, f"aad {key_line('ada')}\n", ada="operator")
+
+
+def let_an_ssh_key_end_soon(world: World) -> None:
+    end = datetime.now(UTC) + timedelta(days=20)
+    employ(world, f'ada valid-before="{end:%Y%m%d}Z" {key_line("ada")}\n', ada="approver")
+
+
 def loosen_a_policy(world: World) -> None:
     edit(world.root / "policies" / "production.cedar", "context.approvals.count >= 3", "context.approvals.count >= 2")
 
@@ -275,6 +305,11 @@ SPOILERS: list[tuple[Callable[[World], None], list[str]]] = [
     (interrupt_a_generation, ["DR-19"]),
     (put_two_roots_on_one_token, ["DR-20"]),
     (lose_the_group_key, ["DR-21"]),
+    (spoil_allowed_signers, ["DR-01"]),
+    (employ_without_a_key, ["DR-26"]),
+    (share_an_ssh_key, ["DR-27"]),
+    (list_an_ssh_key_of_nobody, ["DR-28"]),
+    (let_an_ssh_key_end_soon, ["DR-29"]),
     (loosen_a_policy, ["DR-30", "DR-30"]),
     (lose_the_policies, ["DR-30"]),
     (freeze_an_unknown_product, ["DR-31"]),
