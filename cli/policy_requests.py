@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.context import may_be_unlogged, now, open_log, open_store
-from cli.output import read_input
+from cli.signed_files import read_signed
+from cli.signing_service import history_of
 from pki.errors import InputRefused
-from policies.authentication import SignedStatement, authenticate_approvals, authenticate_request
+from policies.authentication import authenticate_approvals, authenticate_request
 from policies.decision import Deny
 from policies.evaluation import decide, question_of
 from policies.explain import Explanation, explain
 from policies.facts import KeyFact, LastRelease, PolicyFacts, SignatureCounts, count_signatures
 from signer.service.facts import Past
-from signer.service.releases import ReleaseHistory
 
 if TYPE_CHECKING:
     from policies.request import SigningRequest
     from signer.authority.repository import AuthorityRepository
-
-_FILE_SIZE_BYTES_MAX = 64 * 1024
 
 
 def explained_request(repository: AuthorityRepository, request_path: Path, approvals: Sequence[Path]) -> Explanation:
@@ -32,7 +30,7 @@ def explained_request(repository: AuthorityRepository, request_path: Path, appro
     for a key that this authority does not have.
     """
     when = now()
-    asked, statements = _signed(request_path, "request"), [_signed(path, "approval") for path in approvals]
+    asked, statements = read_signed(request_path, "request"), [read_signed(path, "approval") for path in approvals]
     signers, people = repository.allowed_signers(), repository.people
     request = authenticate_request(asked, signers, people, when)
     approved = authenticate_approvals(request, statements, signers, people, when)
@@ -63,7 +61,7 @@ def _facts(repository: AuthorityRepository, request: SigningRequest, when: datet
 def _past(
     repository: AuthorityRepository, request: SigningRequest, when: datetime
 ) -> tuple[LastRelease | None, SignatureCounts]:
-    history = ReleaseHistory(repository.root / "releases")
+    history = history_of(repository)
     if may_be_unlogged(repository):
         found = history.last(request.product, request.kind)
         if found is None:
@@ -85,11 +83,3 @@ def _keys(repository: AuthorityRepository, request: SigningRequest) -> tuple[Key
         raise InputRefused(f"the request names key {missing[0]}, which the key store does not have; ask for another")
     found = ((key_id, by_id[key_id]) for key_id in request.key_ids)
     return tuple(KeyFact(key_id, record.label, record.role.value, record.product) for key_id, record in found)
-
-
-def _signed(path: Path, what: str) -> SignedStatement:
-    signature = path.with_name(f"{path.name}.sig")
-    return SignedStatement(
-        read_input(path, what, _FILE_SIZE_BYTES_MAX),
-        read_input(signature, f"signature of the {what}", _FILE_SIZE_BYTES_MAX),
-    )

@@ -18,6 +18,7 @@ from cli.main import run
 from policies.approval import Approval
 from policies.request import SigningRequest
 from signer.store.key_store import open_key_store
+from tests.cli.service_world import ServiceWorld
 from tests.cli.world import PRODUCT, World, label
 
 PEOPLE = """\
@@ -273,3 +274,29 @@ def test_explain_changes_nothing(desk: Desk) -> None:
     before = snapshot()
     desk.world.ok(*arguments)
     assert snapshot() == before
+
+
+# With an audit log and a release behind it
+
+
+def test_explain_counts_what_the_log_has_and_agrees_with_the_signing_service(service_world: ServiceWorld) -> None:
+    prepared, request, approvals = service_world.asked("1.1.0")
+    before = service_world.ok("policy", "explain", request, *options_of(approvals), "--json").json["question"]
+    assert (before["version_order"], before["signed"]["last_day"]) == ("first", 0)
+    assert before["approvers"] == ["ben", "cleo"]
+    service_world.sign(prepared, request, approvals)
+    service_world.ok("package", "release", request, "-o", service_world.out / "app.srp")
+
+    prepared, request, approvals = service_world.asked("1.0.9")
+    explained = service_world.run("policy", "explain", request, *options_of(approvals), "--json")
+    assert explained.code == ExitCode.POLICY
+    assert [item["policy_id"] for item in explained.json["violations"]] == ["version-older"]
+    signed = {"last_day": 1, "last_day_of_product": 1, "last_day_by_requester": 1, "of_product": 1}
+    assert explained.json["question"]["signed"] == signed
+    refusal = service_world.fails(ExitCode.POLICY, *service_world.sign_arguments(prepared, request, approvals))
+    assert "[PO-06] version-older" in refusal
+    assert service_world.log_kinds()[-1] == "request-refused"
+
+
+def options_of(approvals: list[Path]) -> list[str | Path]:
+    return [word for path in approvals for word in ("--approval", path)]
