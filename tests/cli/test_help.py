@@ -49,6 +49,7 @@ def test_the_tree_has_the_commands_of_the_issue() -> None:
         "init doctor; product new list; token init list info; "
         "key generate list show state audit expiring cbom export destroy; "
         "cert root-ca csr production-ca code-signing device-identity crl show verify; "
+        "policy init check list explain; "
         "bundle genesis show verify; package prepare sign build verify inspect diff; "
         "device new install boot status factory-image"
     )

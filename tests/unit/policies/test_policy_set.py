@@ -11,7 +11,8 @@ import pytest
 from pki.errors import ConfigurationError
 from policies.policy_rules import DENIED, FOUND, PolicyFinding
 from policies.policy_set import PolicySet, policy_set_digest, read_policy_set
-from tests.unit.policies.policy_world import ROOT, default_files, default_set, files_with
+from tests.unit.policies.policy_world import DEFAULTS, ROOT, default_files, default_set, files_with
+from verifiers import release_evidence
 
 PERMIT = '@id("a") @text("A.") permit (principal, action, resource);'
 
@@ -46,6 +47,17 @@ def oracle(files: dict[str, bytes]) -> str:
 def test_the_digest_is_as_specified() -> None:
     assert default_set().digest.hex() == oracle(default_files())
     assert len(default_set().digest) == 32
+
+
+def test_the_digest_of_the_documents_example() -> None:
+    files = {"a.cedar": b"", "calendar.toml": b"format = 1\n", "tests.toml": b"anything"}
+    text = (ROOT / "docs" / "spec" / "policies.md").read_text(encoding="utf-8")
+    assert f"`{policy_set_digest(files).hex()}`" in text
+    assert policy_set_digest(files).hex() == oracle(files)
+
+
+def test_the_standalone_verifier_computes_the_same_digest() -> None:
+    assert release_evidence.policy_set_digest(DEFAULTS) == default_set().digest.hex()
 
 
 @pytest.mark.parametrize("name", sorted(default_files()))
