@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from pki.key_specs import KEY_SPECS
@@ -120,6 +121,11 @@ class Place:
 
     def pending(self) -> list[str]:
         return [path.name for path in (self.folder / "intents").rglob("*") if path.is_file() and path.name != "lock"]
+
+
+def shows_words(text: str, words: Sequence[str]) -> bool:
+    """Whether a text has two neighbouring words of a share; single ones are words of English."""
+    return any(f"{first} {second}" in text for first, second in pairwise(words))
 
 
 PAIR = [f"private-key {LABEL}", f"public-key {LABEL}"]
