@@ -81,6 +81,6 @@ def decode_approval(data: bytes) -> Approval:
         )
     except ValueError as error:
         raise Malformed("AP-03", "approval", str(error)) from None
-    if approval.encode() != data:
+    if approval.fields() != fields:
         raise Malformed("AP-03", "approval", "a value is not in its one form")
     return approval

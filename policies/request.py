@@ -150,7 +150,7 @@ def decode_request(data: bytes) -> SigningRequest:
         request = _request_of(fields)
     except ValueError as error:
         raise Malformed("RQ-03", "request", str(error)) from None
-    if request.encode() != data:
+    if request.fields() != fields:
         raise Malformed("RQ-03", "request", "a value is not in its one form")
     return request
 
