@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pki.roles import Role
     from signer.authority.key_intents import KeyIntents
     from signer.authority.repository import AuthorityRepository
+    from signer.custody.intents import CustodyIntents
+    from signer.custody.shares import ShareSink, ShareSource
     from signer.log.values import EventKind
     from signer.signing_key import SigningKey
     from signer.store.key_store import KeyStore
@@ -32,6 +34,7 @@ class Workplace(Protocol):
     """Its reviewed digest, in hexadecimal."""
     repository: AuthorityRepository
     intents: KeyIntents
+    custody_intents: CustodyIntents
     artefacts: Artefacts
 
     @property
@@ -61,6 +64,12 @@ class Workplace(Protocol):
 
     def sign_package(self, act: SignPackage, out: Path) -> None:
         """Sign a prepared package into a new file, by the signing service where the act names a request."""
+
+    def share_sink(self) -> ShareSink:
+        """How shares reach custodians, one at a time."""
+
+    def share_source(self) -> ShareSource:
+        """How shares come back from custodians."""
 
     def log(self, kind: EventKind, step: str, details: dict[str, Any]) -> None:
         """Log what a step did, once: an event of this kind, ceremony and step that is there already is not repeated."""

@@ -22,6 +22,8 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     format: Literal["strongroom-ceremony-answers-1"]
     as_scripted: bool = False
     absent: Annotated[list[str], msgspec.Meta(max_length=32)] = []
+    shares: str | None = None
+    """A folder under one named `fake`, where the shares of custodians are kept and taken from."""
     answers: Annotated[dict[str, str], msgspec.Meta(max_length=256)] = {}
 
 

@@ -74,7 +74,7 @@ def foreseen_now(repository: AuthorityRepository, ceremony: LoadedCeremony) -> F
             tuple(
                 name
                 for name, uri in places.items()
-                if uri.serial == record.token.serial and uri.token in {None, record.token.label}
+                if any(uri.serial == token.serial and uri.token in {None, token.label} for token in record.tokens)
             ),
             record.state,
         )

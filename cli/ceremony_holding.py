@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ceremonies.artefacts import Artefacts
 from ceremonies.conduct import Conduct, Room
 from ceremonies.review import changed_files, reviewed_digest
@@ -20,7 +22,7 @@ from ceremonies.transcript_file import TranscriptFile, read_transcript
 from cli.ceremony_answers import AS_SCRIPTED, AnsweringRoom
 from cli.ceremony_checks import preflight
 from cli.ceremony_files import LoadedCeremony, load_ceremony, tool_version
-from cli.ceremony_place import CeremonyPlace
+from cli.ceremony_place import CeremonyPlace, Shares
 from cli.ceremony_rehearsal import rehearsal_world
 from cli.context import now, open_store
 from pki.errors import CeremonyAborted
@@ -39,14 +41,20 @@ def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[
     _require_ready(repository, ceremony, rehearsal=True)
     with open_store(repository) as store:
         records = store.keys()
-    with rehearsal_world(ceremony, records) as copy:
+    with rehearsal_world(ceremony, records) as (copy, shares):
         rehearsed = copy.root / "rehearsal.jsonl"
         artefacts = Artefacts(copy.root / "artefacts")
         artefacts.prepare()
         with (
             TranscriptFile(rehearsed) as transcript,
             CeremonyPlace(
-                copy, copy.site(), ceremony.script.name, ceremony.digest.hex(), artefacts, is_rehearsal=True
+                copy,
+                copy.site(),
+                ceremony.script.name,
+                ceremony.digest.hex(),
+                artefacts,
+                shares=shares,
+                is_rehearsal=True,
             ) as place,
         ):
             entries = _conduct(
@@ -58,38 +66,49 @@ def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[
     return entries
 
 
-def begin(
-    repository: AuthorityRepository, ceremony: LoadedCeremony, digest: bytes, room: Room, mode: str
-) -> list[Entry]:
+class Manner(msgspec.Struct, frozen=True):
+    """How a ceremony is held: by whom it is answered, where shares go, and what the transcript calls it."""
+
+    room: Room
+    shares: Shares
+    mode: str
+
+
+def begin(repository: AuthorityRepository, ceremony: LoadedCeremony, digest: bytes, manner: Manner) -> list[Entry]:
     """Run it, if it is what was reviewed and rehearsed, and everything is ready. Raises CeremonyAborted, CE-…"""
     _refuse_begun(ceremony)
     golden = _rehearsed(ceremony, digest)
     _require_ready(repository, ceremony)
-    return _held(repository, ceremony, golden, room, mode)
+    return _held(repository, ceremony, golden, manner)
 
 
-def resume(repository: AuthorityRepository, name: str, room: Room, mode: str) -> list[Entry]:
+def resume(repository: AuthorityRepository, name: str, manner: Manner) -> list[Entry]:
     """Continue an interrupted ceremony with what was reviewed, and nothing else. Raises CeremonyAborted CE-17."""
     ceremony = load_ceremony(repository, name)
     if not _has_begun(ceremony):
         raise CeremonyAborted(BEGUN_BEFORE, f"ceremony {name} has not begun; `ceremony run` begins it")
     golden = _rehearsed(ceremony, None)
-    return _held(repository, ceremony, golden, room, mode)
+    return _held(repository, ceremony, golden, manner)
 
 
 def _held(
-    repository: AuthorityRepository, ceremony: LoadedCeremony, golden: Sequence[Entry], room: Room, mode: str
+    repository: AuthorityRepository, ceremony: LoadedCeremony, golden: Sequence[Entry], manner: Manner
 ) -> list[Entry]:
     folder = ceremony.folder
     folder.artefacts.prepare()
     with (
         TranscriptFile(folder.transcript) as transcript,
         CeremonyPlace(
-            repository, ceremony.site, ceremony.script.name, ceremony.digest.hex(), folder.artefacts
+            repository,
+            ceremony.site,
+            ceremony.script.name,
+            ceremony.digest.hex(),
+            folder.artefacts,
+            shares=manner.shares,
         ) as place,
     ):
         _remove_unfinished(folder.path)
-        entries = _conduct(repository, ceremony, mode, golden, transcript, place, room).run()
+        entries = _conduct(repository, ceremony, manner.mode, golden, transcript, place, manner.room).run()
         _replace(folder.head, head_text(ceremony.script.name, entries))
         return entries
 

@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ceremonies.workplace import reason_of
 from cli.context import SigningKeys, change_by_operator, now, open_session, open_store, operator
 from pki.errors import PolicyViolation
 from signer.authority.key_intents import KeyIntents
+from signer.custody.intents import CustodyIntents
+from signer.custody.shares import ShareSink, ShareSource
 from signer.log.values import Event, EventKind
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ class _CeremonyKeys(SigningKeys):
         return self
 
 
+class Shares(ShareSink, ShareSource, Protocol):
+    """Where shares go and come from."""
+
+
 class CeremonyPlace:
     """Implements `ceremonies.workplace.Workplace`; a context manager, which locks every token again."""
 
@@ -57,6 +63,7 @@ class CeremonyPlace:
         digest: str,
         artefacts: Artefacts,
         *,
+        shares: Shares,
         is_rehearsal: bool = False,
     ) -> None:
         self.repository = repository
@@ -64,7 +71,9 @@ class CeremonyPlace:
         self.digest = digest
         self.artefacts = artefacts
         self.intents = KeyIntents(repository.key_intents_path)
+        self.custody_intents = CustodyIntents(repository.key_intents_path)
         self._site = site
+        self._shares = shares
         self._is_rehearsal = is_rehearsal
         self._stack = ExitStack()
         self._unlocked: set[str] = set()
@@ -122,6 +131,14 @@ class CeremonyPlace:
             sign_directly(self.repository, keys, act, out)
         else:
             sign_by_request(self.repository, self._site, keys, act, out)
+
+    def share_sink(self) -> ShareSink:
+        """The custodians at the terminal, or their stand-ins."""
+        return self._shares
+
+    def share_source(self) -> ShareSource:
+        """The same people."""
+        return self._shares
 
     # The log
 

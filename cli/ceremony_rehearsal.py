@@ -11,16 +11,18 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ceremonies.foresight import tokens_used
 from cli.ceremony_files import LoadedCeremony
+from cli.ceremony_shares import MemoryShares
 from cli.ceremony_stand_ins import RootSigner, SoftwareKey, StandIns, stand_in_file
 from cli.context import now, pinned_uri
 from pki.errors import InputRefused, PolicyViolation
+from pki.key_specs import parse_key_label
 from pki.key_states import KeyState
 from pki.roles import Role
 from signer.authority.model import PinConfig
@@ -38,11 +40,15 @@ if TYPE_CHECKING:
     from signer.tokens.session import Session
 
 _STAND_INS_MAX = 200
+_LOST = "lost-in-rehearsal"
+"""The token of a key that is to be restored: in a rehearsal as in earnest, it is not among those that are used."""
 
 
 @contextmanager
-def rehearsal_world(ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]) -> Iterator[AuthorityRepository]:
-    """The copy of the authority, its tokens ready. Everything is gone afterwards, PINs first."""
+def rehearsal_world(
+    ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]
+) -> Iterator[tuple[AuthorityRepository, MemoryShares]]:
+    """The copy of the authority, its tokens ready, and its custodians. Everything is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="strongroom-rehearsal-"))
     try:
         with _own_softhsm(folder) as module:
@@ -53,11 +59,14 @@ def rehearsal_world(ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]) ->
             copy = AuthorityRepository(root)
             wanted = [record for record in records if _may_be_met(record, ceremony)]
             made = _make_stand_ins(copy, module, ceremony, site, wanted)
+            backups = _backup_files(ceremony)
             with _roots(copy, site, made) as roots:
                 for path in ceremony.script.files:
+                    if path in backups:
+                        continue
                     (root / path).parent.mkdir(parents=True, exist_ok=True)
                     (root / path).write_bytes(stand_in_file(ceremony.files[path], made, roots))
-            yield copy
+            yield copy, made.shares
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -90,6 +99,8 @@ def _own_softhsm(folder: Path) -> Iterator[Module]:
 
 def _copy_files(ceremony: LoadedCeremony, root: Path) -> None:
     for path, content in ceremony.files.items():
+        if path in ceremony.script.files:
+            continue
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
@@ -108,7 +119,7 @@ def _make_tokens(module: Module, ceremony: LoadedCeremony, root: Path) -> Site:
     pins.mkdir(mode=0o700)
     lines = ["format = 1", f"name = {toml_string(ceremony.site.name)}", "[modules]"]
     lines += [f"softhsm = {{ path = {toml_string(module.path)} }}", ""]
-    for name in tokens_used(ceremony.script):
+    for name in (*tokens_used(ceremony.script), *([_LOST] if _backup_files(ceremony) else [])):
         pin = _write_pin(pins / f"{name}.pin")
         info = init_token(module, name, PinFile(_write_pin(pins / f"{name}.so-pin")), PinFile(pin))
         uri = f"pkcs11:token={name};serial={info.serial}"
@@ -147,7 +158,14 @@ def _make_stand_ins(
         raise InputRefused(f"the ceremony could meet {len(records)} keys; a rehearsal makes at most {_STAND_INS_MAX}")
     made = StandIns()
     with open_store(repository) as store:
-        for name in site.tokens:
+        for path, label in _backup_files(ceremony).items():
+            like = next(record for record in records if record.label == label)
+            records = [record for record in records if record is not like]
+            with open_session(repository, site, _LOST, writable=True) as session:
+                _backed_up_stand_in(repository, session, store, like, repository.root / path, made)
+        for name in ceremony.site.tokens:
+            if name not in site.tokens:
+                continue
             here = [record for record in records if _is_on(record, ceremony.site, name)]
             records = [record for record in records if record not in here]
             if here:
@@ -183,6 +201,43 @@ def _stand_in(session: Session, store: KeyStore, record: KeyRecord, made: StandI
         made.keys[record.public_key] = public_key
 
 
+def _backup_files(ceremony: LoadedCeremony) -> dict[str, str]:
+    """The reviewed backup files: path to the label of the key in it."""
+    from signer.custody.backup_file import decode_backup
+
+    return {
+        path: decode_backup(ceremony.files[path]).label
+        for path in ceremony.script.files
+        if ceremony.files[path].startswith(b"{") and b'"strongroom-key-backup-1"' in ceremony.files[path]
+    }
+
+
+def _backed_up_stand_in(
+    repository: AuthorityRepository, session: Session, store: KeyStore, like: KeyRecord, path: Path, made: StandIns
+) -> None:
+    """A key with a backup file of its own, whose shares the rehearsal's custodians remember."""
+    from signer.authority.key_generation import KeyRequest
+    from signer.custody.generation import generate_with_backup
+    from signer.custody.intents import CustodyIntents
+    from signer.custody.kek import split_kek
+    from signer.custody.plan import BackupPlan, FileBackup
+    from signer.custody.shares import ShareScheme
+
+    parts = parse_key_label(like.label)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        file = FileBackup(
+            path,
+            lambda: stack.enter_context(split_kek((session,), ShareScheme.of(2, ("one", "two")), made.shares)),
+        )
+        intents = CustodyIntents(repository.key_intents_path)
+        request = KeyRequest(parts.role, parts.product, parts.sequence)
+        record = generate_with_backup(intents, store, session, request, BackupPlan(file=file), _change).record
+    _brought_to_state(store, record, like)
+    if like.public_key is not None and record.public_key is not None:
+        made.keys[like.public_key] = record.public_key
+
+
 def _absent_stand_in(store: KeyStore, record: KeyRecord, module_path: str, made: StandIns) -> None:
     """A key whose token the ceremony does not use: it is held here, to sign the stand-in of a trust bundle."""
     if record.public_key is None:
@@ -215,16 +270,18 @@ def _roots(repository: AuthorityRepository, site: Site, made: StandIns) -> Itera
         yield signer
 
 
-def _recorded(store: KeyStore, like: KeyRecord, new: NewKey) -> KeyRecord:
-    """Recorded, and brought to the same state; the time window ends when the real one does."""
-    record = store.register(new, _change())
+def _recorded(store: KeyStore, like: KeyRecord, new: NewKey) -> None:
+    _brought_to_state(store, store.register(new, _change()), like)
+
+
+def _brought_to_state(store: KeyStore, record: KeyRecord, like: KeyRecord) -> None:
+    """The same state; the time window ends when the real one does, as far as the role allows."""
     if like.not_before is not None and like.not_after is not None and like.state is not KeyState.PRE_ACTIVATION:
         until = max(like.not_after, now() + timedelta(minutes=1))
         longest = now() + timedelta(days=like.spec.max_validity_days)
         record = store.activate(record.cka_id, now(), min(until, longest), _change())
     if like.state not in {KeyState.PRE_ACTIVATION, KeyState.ACTIVE}:
-        record = store.change_state(record.cka_id, like.state, _change())
-    return record
+        store.change_state(record.cka_id, like.state, _change())
 
 
 def _change() -> Change:

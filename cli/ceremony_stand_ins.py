@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cli.ceremony_shares import MemoryShares
 from pki.values import Digest, PublicKey, Scheme, Signature
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class SoftwareKey:
 
 
 class StandIns(msgspec.Struct):
-    """Which key stands for which; `software` are those that no token of the rehearsal has."""
+    """Which key stands for which; `software` are those that no token of the rehearsal has; its custodians' shares."""
 
     keys: dict[PublicKey, PublicKey] = {}
     software: dict[PublicKey, SoftwareKey] = {}
+    shares: MemoryShares = msgspec.field(default_factory=MemoryShares)
 
     def key_id(self, key_id: bytes) -> bytes:
         """The stand-in's 8-byte id; the same where there is none."""

@@ -71,7 +71,7 @@ class GenerateKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "algorithm": record.algorithm.value,
                 "token": self.token,
             },
-            {**_public_half(record), "outcome": outcome, "findings": findings},
+            {**public_half(record), "outcome": outcome, "findings": findings},
         )
 
 
@@ -147,7 +147,7 @@ class ExportPublicKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=True
         if record.public_key is None:
             raise InputRefused(f"key {self.label} is a secret key and has no public half")
         place.artefacts.write(self.artefact, public_key_to_pem(record.public_key))
-        return Outcome({"label": self.label, "artefact": self.artefact}, _public_half(record))
+        return Outcome({"label": self.label, "artefact": self.artefact}, public_half(record))
 
 
 def recorded(place: Workplace, label: str) -> KeyRecord | None:
@@ -185,7 +185,8 @@ def _days(label: str, valid_days: int | None) -> int:
     return days
 
 
-def _public_half(record: KeyRecord) -> dict[str, str | None]:
+def public_half(record: KeyRecord) -> dict[str, str | None]:
+    """What a transcript says of a key."""
     key = record.public_key
     return {
         "cka_id": record.cka_id.hex(),

@@ -10,6 +10,7 @@ import msgspec
 
 from ceremonies.acts.base import Act
 from ceremonies.acts.bundles import MakeGenesisBundle, SignBundle
+from ceremonies.acts.custody import GenerateBackedUpKey, RestoreKey, SignCheck
 from ceremonies.acts.destruction import DestroyKey
 from ceremonies.acts.keys import ChangeKeyState, ExportPublicKey, GenerateKey
 from ceremonies.acts.packages import SignPackage
@@ -32,6 +33,9 @@ ACTS: Mapping[str, type[Act]] = MappingProxyType(
             MakeSuccessorBundle,
             SignBundle,
             SignPackage,
+            GenerateBackedUpKey,
+            RestoreKey,
+            SignCheck,
             DestroyKey,
         )
     }

@@ -18,8 +18,8 @@ from cli.output import emit, read_input
 from pki.errors import CeremonyAborted, InputRefused
 
 if TYPE_CHECKING:
-    from ceremonies.conduct import Room
     from cli.ceremony_files import LoadedCeremony
+    from cli.ceremony_holding import Manner
     from signer.authority.repository import AuthorityRepository
 
 _FILE_MARK = "@"
@@ -67,9 +67,9 @@ def run(
 
     repository = repository_of(context)
     wanted = _digest(digest)
-    room = _room(repository, answers)
+    manner = _manner(repository, answers)
     loaded = load_ceremony(repository, name)
-    entries = begin(repository, loaded, wanted, room, _mode(answers))
+    entries = begin(repository, loaded, wanted, manner)
     _report(loaded, entries, as_json)
 
 
@@ -80,9 +80,9 @@ def resume(
     from cli.ceremony_holding import resume as resumed
 
     repository = repository_of(context)
-    room = _room(repository, answers)
+    manner = _manner(repository, answers)
     loaded = load_ceremony(repository, name)
-    entries = resumed(repository, name, room, _mode(answers))
+    entries = resumed(repository, name, manner)
     _report(loaded, entries, as_json)
 
 
@@ -95,21 +95,22 @@ def _digest(text: str) -> bytes:
     return digest_from_text(text)
 
 
-def _room(repository: AuthorityRepository, answers: Path | None) -> Room:
+def _manner(repository: AuthorityRepository, answers: Path | None) -> Manner:
     """People at a terminal; or a file of answers, which production refuses."""
+    from cli.ceremony_holding import Manner
+    from cli.ceremony_shares import FileShares, MemoryShares, TerminalShares
+
     if answers is None:
         from cli.ceremony_terminal import TerminalRoom
 
-        return TerminalRoom()
+        return Manner(TerminalRoom(), TerminalShares(), "live")
     if repository.authority.environment.value == "production":
         raise CeremonyAborted(ANSWERS_IN_PRODUCTION, "in production people answer, not a file; leave --answers out")
     from cli.ceremony_answers import AnsweringRoom, read_answers
 
-    return AnsweringRoom(read_answers(answers))
-
-
-def _mode(answers: Path | None) -> str:
-    return "live" if answers is None else "answers"
+    read = read_answers(answers)
+    shares = MemoryShares() if read.shares is None else FileShares(repository.root / read.shares)
+    return Manner(AnsweringRoom(read), shares, "answers")
 
 
 def _report(loaded: LoadedCeremony, entries: list[Entry], as_json: bool) -> None:

@@ -32,7 +32,7 @@ people = [
 ROLE_KEYS = (("application-release", "release", 1), ("production", "release", 1), ("compat", "release", 1))
 CREW = ("operator=ada", "witness=bob", "witness=cy")
 CUSTODIANS = ("custodian=dan", "custodian=eve", "custodian=fay")
-ANSWERS = "format: strongroom-ceremony-answers-1\nas_scripted: true\n"
+ANSWERS = "format: strongroom-ceremony-answers-1\nas_scripted: true\nshares: fake/shares\n"
 
 
 class CeremonyWorld(World):

@@ -41,6 +41,24 @@ def with_prepared_bootloader(world: CeremonyWorld) -> None:
     world.ok("package", "prepare", *terms(), image, "-o", world.root / PREPARED, *chosen)
 
 
+BACKED_UP = {
+    "product": PRODUCT,
+    "label": label("application-release", 2),
+    "token": "release",
+    "second-token": "spare",
+    "backup": "release-2.backup",
+    "words": "3",
+}
+
+
+def with_backed_up_key(world: CeremonyWorld) -> None:
+    """A ceremony of its own makes it; its backup file is then kept with the public files."""
+    digest = world.new("backed-up", "backup", BACKED_UP, CREW + CUSTODIANS)
+    world.hold("backed-up", digest)
+    made = world.ceremonies / "backed-up" / "artefacts" / "release-2.backup"
+    (world.root / "public" / made.name).write_bytes(made.read_bytes())
+
+
 def with_key_to_destroy(world: CeremonyWorld) -> None:
     world.ok("key", "generate", "grant", "--token", "spare", "--product", PRODUCT, "--activate")
 
@@ -82,6 +100,13 @@ KINDS: dict[str, Kind] = {
         CREW + CUSTODIANS,
         {"product": PRODUCT, "previous": TRUST_1, "bundle": "trust-2.srb", **NEW_ROOTS, **NEW_TOKENS},
         with_roots,
+    ),
+    "backup": Kind("backup", CREW + CUSTODIANS, BACKED_UP),
+    "restore": Kind(
+        "restore",
+        CREW + CUSTODIANS,
+        {"label": label("application-release", 2), "backup": "public/release-2.backup", "token": "root-1"},
+        with_backed_up_key,
     ),
     "destruction": Kind(
         "destruction",

@@ -23,18 +23,15 @@ import cli.ceremony_holding
 import cli.ceremony_place
 import cli.commands.ceremony_hold
 import cli.trust_bundle_content
-import signer.authority.key_generation
-import signer.inventory.audit
-import signer.packages.sign
-import signer.store.key_store
-import signer.tokens.token
-import signer.trust_bundles.signing
 from cli.main import run
 from signer.authority.repository import AuthorityRepository
 from signer.tokens.function_list import FUNCTION_NAMES, FunctionList
 from tests.faults.ceremony_state import final_state
 
-DURABLE_NAMES = "fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat ftruncate mkdir".split()
+DURABLE_NAMES = (
+    *("fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat"),
+    *("ftruncate", "mkdir"),
+)
 PKCS11_BASE = 100
 
 
@@ -51,14 +48,14 @@ def wrap_modules(rig: ctypes.CDLL) -> None:
         assert rig.rig_wrap(ctypes.c_void_p(functions.address)) == 0
         return functions
 
-    FunctionList.of_file = staticmethod(wrapped)  # type: ignore[method-assign, assignment]
+    FunctionList.of_file = staticmethod(wrapped)  # type: ignore[method-assign]
 
 
 def without_intents() -> None:
     """The positive control: a variant that journals no intent before it asks the token."""
     from signer.authority.key_intents import KeyIntents
 
-    KeyIntents.write = lambda self, intent: None  # type: ignore[method-assign, assignment]
+    KeyIntents.write = lambda self, intent: None  # type: ignore[method-assign]
 
 
 VARIANTS: dict[str, Callable[[], None]] = {"sound": lambda: None, "without-intents": without_intents}

@@ -6,8 +6,8 @@ from typing import Any
 
 from cli.context import open_session, open_store
 from pki.key_audit import ObjectClass
-from signer.authority.key_intents import KeyIntents
 from signer.authority.repository import AuthorityRepository
+from signer.custody.intents import CustodyIntents
 from verifiers.ceremony_transcript import NotVerified, verify_folder
 
 
@@ -25,9 +25,8 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
     for token in site.tokens:
         with open_session(repository, site, token) as session:
             objects = session.objects()
-            here = [
-                record for record in records if record.token.identity == (session.token.serial, session.token.label)
-            ]
+            identity = (session.token.serial, session.token.label)
+        here = [record for record in records if identity in {place.identity for place in record.tokens}]
         tokens[token] = sorted([item.object_class.value, str(item.label)] for item in objects)
         known = {(record.label, record.cka_id) for record in here if record.state.value != "destroyed"}
         secret = [item for item in objects if item.object_class in {ObjectClass.PRIVATE_KEY, ObjectClass.SECRET_KEY}]
@@ -41,7 +40,9 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
             for label, cka_id in known
             if sum((item.label, item.cka_id) == (label, cka_id) for item in secret) != 1
         ]
-    problems += [f"intent left: {intent.label}" for intent in KeyIntents(repository.key_intents_path).all()]
+    intents = CustodyIntents(repository.key_intents_path)
+    left = [intent.label for intent in intents.of_keys.all()] + [intent.label for intent in intents.all()]
+    problems += [f"intent left: {label}" for label in left]
     problems += [f"left: {path.name}" for path in repository.root.rglob(".*.part")]
     folder = repository.root / "ceremonies" / name
     artefacts: list[str] = []
@@ -50,7 +51,10 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
     except NotVerified as error:
         problems.append(str(error))
     return {
-        "keys": sorted([record.label, record.state.value, record.not_after is not None] for record in records),
+        "keys": sorted(
+            [record.label, record.state.value, record.not_after is not None, len(record.tokens), len(record.backups)]
+            for record in records
+        ),
         "tokens": tokens,
         "artefacts": artefacts,
         "problems": problems,
