@@ -16,7 +16,7 @@ import msgspec
 
 from policies.cedar_text import require_shallow
 
-_POSITIONAL_ID = re.compile(r"^for policy `policy\d+`: ")
+_POSITIONAL_ID = re.compile(r"^for policy `policy\d+`[:,] ")
 _ERROR_CHARACTERS_MAX = 200
 _EMPTY: dict[str, Any] = {"staticPolicies": {}, "templates": {}, "templateLinks": []}
 

@@ -73,10 +73,11 @@ def _name(policy: Policy, part: int | None) -> str:
 
 
 def _principal_words(principal: dict[str, Any]) -> str:
-    if "entity" not in principal and "entities" not in principal:
-        return "of another kind"
-    entities = principal.get("entities") or [principal["entity"]]
-    return " or ".join(f"{'' if entity['type'] == 'Person' else 'in '}{_entity_words(entity)}" for entity in entities)
+    """The principal constraint of a permit in words: `==`, `in`, or `is … in`."""
+    if principal["op"] == "is":
+        inner = principal.get("in", {}).get("entity")
+        return f"a {principal['entity_type']}" + ("" if inner is None else f" in {_entity_words(inner)}")
+    return f"{'' if principal['op'] == '==' else 'in '}{_entity_words(principal['entity'])}"
 
 
 def _entity_words(entity: dict[str, str]) -> str:

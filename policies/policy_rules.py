@@ -46,5 +46,6 @@ class PolicyFinding(msgspec.Struct, frozen=True):
 
 
 def policy_finding(rule_id: str, place: str, text: str) -> PolicyFinding:
-    """A finding in one line of at most 500 characters: engines like to quote their whole input."""
-    return PolicyFinding(rule_id, place, " ".join(text.split())[:500])
+    """A finding in one line of at most 500 characters: engines like to quote their whole input, and names are any."""
+    shown = place if place.isprintable() else ascii(place)
+    return PolicyFinding(rule_id, shown, " ".join(text.split())[:500])

@@ -24,6 +24,7 @@ Next:
   strongroom token init root-1 --module softhsm --label root-1 --write     (and root-2, root-3, release)
   strongroom product new NAME --board {board}
   strongroom key generate root --product NAME --token root-1 --activate    (and the other keys of products/NAME.toml)
+  people.toml, policies/: say who may have what signed, with whose agreement; strongroom policy check
   strongroom doctor"""
 
 

@@ -280,6 +280,34 @@ def test_facts_that_the_defaults_do_not_use() -> None:
         assert rules(evaluate(policy_set, changed)) == [("PO-06", "hardware")]
 
 
+PER_PRODUCT = """
+@id("implants")
+@text("The implant needs an approver of security for everything.")
+forbid (principal, action, resource)
+when { resource in [Product::"implant", Product::"implant-x2"] }
+unless { context.approvals.of_group.hasTag("security") && context.approvals.of_group.getTag("security") >= 1 };
+
+@id("hotfix-team")
+@text("The hotfix team has applications of pump-y3 signed with one approval.")
+@needs1("one approval by others")
+permit (principal in Group::"hotfix", action == Action::"sign-application", resource == Product::"pump-y3")
+when { context.approvals.count >= 1 };
+"""
+
+
+def test_quorums_by_product_and_group() -> None:
+    policy_set = PolicySet.of(files_with(extra__cedar=PER_PRODUCT))
+    assert evaluate(policy_set, question()) == ALLOWED
+    assert rules(evaluate(policy_set, question(product="implant"))) == [("PO-06", "implants")]
+    assert evaluate(policy_set, question(product="implant", approvers=(Approver(EVE), Approver(SAM)))) == ALLOWED
+    hotfix = replace(ADA, groups=["hotfix"])
+    one = (Approver(EVE),)
+    assert evaluate(policy_set, question(product="pump-y3", requester=hotfix, approvers=one)) == Allow(("hotfix-team",))
+    denied = evaluate(policy_set, question(product="pump-y3", approvers=()))
+    assert rules(denied) == [("PO-05", "hotfix-team"), ("PO-05", "production-application")]
+    assert 'a requester who is in Group::"hotfix"; one approval by others' in str(denied)
+
+
 # Counting
 
 

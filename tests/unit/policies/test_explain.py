@@ -9,8 +9,9 @@ import pytest
 from policies.decision import Deny, Violation
 from policies.explain import explain
 from policies.facts import SignatureCounts
+from policies.policy_set import PolicySet
 from policies.question import Approver
-from tests.unit.policies.policy_world import ADA, EVE, QUINN, default_set, question, replace
+from tests.unit.policies.policy_world import ADA, EVE, QUINN, default_set, files_with, question, replace
 
 
 def test_an_allow_names_what_permitted_it_and_what_is_known() -> None:
@@ -90,3 +91,18 @@ def test_as_json() -> None:
     assert fields["question"]["approvers"] == ["eve", "quinn"]
     assert fields["question"]["signed"]["last_day"] == 3
     assert len(fields["silent_forbids"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        ('principal == Person::"zoe"', 'a requester who is Person::"zoe"'),
+        ('principal in Group::"night"', 'a requester who is in Group::"night"'),
+        ('principal is Person in Group::"night"', 'a requester who is a Person in Group::"night"'),
+    ],
+)
+def test_who_should_have_asked_is_named(constraint: str, words: str) -> None:
+    text = f'@id("a") @text("A.") permit ({constraint}, action, resource);'
+    policy_set = PolicySet.of(files_with(production__cedar=text))
+    (near,) = explain(policy_set, question()).permits
+    assert near.unmet == (words,)

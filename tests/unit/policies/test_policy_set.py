@@ -88,6 +88,11 @@ def test_a_stranger_in_the_folder_is_refused(name: str) -> None:
     assert [(item.rule_id, item.place) for item in wrong] == [("PO-10", name)]
 
 
+def test_a_name_that_cannot_be_shown_is_escaped() -> None:
+    (wrong,) = read_policy_set({**default_files(), "a\n\udcff.cedar": b""})[1]
+    assert (wrong.rule_id, wrong.place) == ("PO-10", r"'a\n\udcff.cedar'")
+
+
 @pytest.mark.parametrize("name", ["schema.cedarschema", "calendar.toml"])
 def test_what_is_missing_is_named(name: str) -> None:
     files = {key: value for key, value in default_files().items() if key != name}
