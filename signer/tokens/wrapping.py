@@ -95,11 +95,11 @@ class WrappingKey:
         token is destroyed then.
         """
         with self.session.operation(f"unwrapping key {label!r}") as raw:
-            profile = self.session.probe_profile()
+            # Probed before: NSS softokn cannot copy a session key any more after objects on the token came and went.
+            profile = self.session.probe_profile(on_token=True)
             unwrapped = self._unwrap(wrapped, public_key, spec, profile)
             try:
                 check_pair(unwrapped, public_key, label)
-                profile = self.session.probe_profile(on_token=True)
                 _install(raw, unwrapped, public_key, spec, label, profile)
             finally:
                 with suppress(pkcs11.PKCS11Error):

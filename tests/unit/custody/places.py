@@ -78,6 +78,13 @@ class Place:
         with open_key_store(store_path) as store, home.open() as first, spare.open() as second:
             yield cls(folder, store, home, spare, first, second)
 
+    @classmethod
+    @contextmanager
+    def open_one(cls, folder: Path, store_path: Path, rig: TokenRig) -> Iterator[Place]:
+        """With one token only, which is then the home and the spare."""
+        with open_key_store(store_path) as store, rig.open() as session:
+            yield cls(folder, store, rig, rig, session, session)
+
     @property
     def intents(self) -> CustodyIntents:
         return CustodyIntents(self.folder / "intents")
