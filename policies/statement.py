@@ -15,7 +15,6 @@ STATEMENT_SIZE_BYTES_MAX = 16 * 1024
 DIGEST_SIZE_BYTES = 32
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -37,7 +36,7 @@ def parse_statement(data: bytes, prefix: str, type_tag: str, names: Collection[s
 
 def format_time(when: datetime) -> str:
     """As statements have times: UTC, whole seconds (RFC 3339 with `Z`)."""
-    return when.astimezone(UTC).strftime(_TIME_FORMAT)
+    return f"{when.astimezone(UTC).isoformat()[:19]}Z"
 
 
 def parse_time(value: object, name: str) -> datetime:
@@ -45,7 +44,7 @@ def parse_time(value: object, name: str) -> datetime:
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise ValueError(f"`{name}` must be a time as 2026-11-27T17:05:00Z")
     try:
-        return datetime.strptime(value, _TIME_FORMAT).replace(tzinfo=UTC)
+        return datetime.fromisoformat(value)
     except ValueError:
         raise ValueError(f"`{name}` is no time that exists") from None
 
