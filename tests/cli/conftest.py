@@ -12,6 +12,7 @@ import pytest
 
 from signer.tokens import ModuleConfig, find_module, load_module
 from signer.tokens.module import Module
+from tests.cli.desk_world import *  # noqa: F403
 from tests.cli.release_world import *  # noqa: F403
 from tests.cli.service_world import *  # noqa: F403
 from tests.cli.world import World, build_world, configure_softhsm
