@@ -198,6 +198,10 @@ class Session:
                 self.discard()
                 raise
 
+    def still_is(self, raw: pkcs11.Session) -> bool:
+        """Whether the PKCS#11 session, and with it its session objects, was not given up."""
+        return self._raw is raw
+
     def discard(self) -> None:
         """Give up the PKCS#11 session after a failure; handles find their objects again in the next one."""
         with self.lock:

@@ -61,12 +61,11 @@ def unwrapping_mechanism(profile: ModuleProfile, framing: Framing) -> Mechanism:
 class WrappingKey:
     """An AES-256 key, a session object, that wraps and unwraps private keys; gone at the latest with its session."""
 
-    __slots__ = ("_generation", "_key", "session")
+    __slots__ = ("_key", "session")
 
     def __init__(self, session: Session, key: pkcs11.SecretKey) -> None:
         self.session = session
-        self._key = key
-        self._generation = session.generation
+        self._key: pkcs11.SecretKey | None = key
 
     @classmethod
     def of_bytes(cls, session: Session, value: bytes) -> WrappingKey:
@@ -95,7 +94,7 @@ class WrappingKey:
         token is destroyed then.
         """
         with self.session.operation(f"unwrapping key {label!r}") as raw:
-            # Probed before: NSS softokn cannot copy a session key any more after objects on the token came and went.
+            # What the token does not take must not be in the session object either: it is copied (NSS: CKA_COPYABLE).
             profile = self.session.probe_profile(on_token=True)
             unwrapped = self._unwrap(wrapped, public_key, spec, profile)
             try:
@@ -143,18 +142,16 @@ class WrappingKey:
         return cast(pkcs11.PrivateKey, unwrapped)
 
     def _current(self) -> pkcs11.SecretKey:
-        if self._generation != self.session.generation:
-            raise TokenLost(
-                "the wrapping key ended with its session; begin again, with the custodians where it is theirs"
-            )
+        if self._key is None or not self.session.still_is(self._key.session):
+            raise TokenLost("the wrapping key ended with its session; begin again, with the custodians if it is theirs")
         return self._key
 
     def destroy(self) -> None:
         """Destroy the session object, if it is still there."""
-        if self._generation == self.session.generation:
+        key, self._key = self._key, None
+        if key is not None and self.session.still_is(key.session):
             with self.session.operation("destroying a wrapping key"), suppress(pkcs11.PKCS11Error):
-                self._key.destroy()
-            self._generation = -1
+                key.destroy()
 
     def __repr__(self) -> str:
         return f"<WrappingKey of {self.session!r}>"
