@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from cli.output import read_input
-from pki.errors import InputRefused
+from pki.errors import InputRefused, OutputError
 from policies.authentication import SignedStatement
 from policies.sshsig import SIGNATURE_SIZE_BYTES_MAX
 from policies.statement import STATEMENT_SIZE_BYTES_MAX, parse_time
@@ -51,10 +51,15 @@ class NewSignedFile:
 
     def publish(self, signed: SignedStatement) -> None:
         """The signature first: a statement that has its name has its signature, too. Raises OutputError."""
-        for file, content in zip(self._files, (signed.signature, signed.statement), strict=True):
-            file.write_at(0, content)
-        for file in self._files:
-            file.publish()
+        signature, statement = self._files
+        signature.write_at(0, signed.signature)
+        statement.write_at(0, signed.statement)
+        signature.publish()
+        try:
+            statement.publish()
+        except OutputError:
+            signature.path.unlink(missing_ok=True)
+            raise
 
 
 def end_of_validity(text: str, now: datetime) -> datetime:

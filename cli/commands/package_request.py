@@ -12,7 +12,7 @@ from cli.context import now, repository_of
 from cli.exit_codes import ExitCode
 from cli.options import JsonOption, OutputOption, ProductOption
 from cli.output import emit
-from pki.errors import StrongroomError
+from pki.errors import FormatError, PolicyViolation, VerificationError
 
 PersonOption = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, by your id in people.toml.")]
 SshKeyOption = Annotated[
@@ -96,7 +96,7 @@ def show(
     refusal, requester = "", f"{asked.requester} (NOT proven)"
     try:
         requester = signer_words(accepted_request(repository, signed, when))
-    except StrongroomError as error:
+    except (FormatError, VerificationError, PolicyViolation) as error:
         refusal = str(error)
     last = last_release(repository, asked.product, asked.kind)
     rows = differences(asked.fields(), last)
@@ -131,5 +131,6 @@ def diff_with_last_release(context: typer.Context, path: Path, *, as_json: bool)
         fields = fields_of_package(repository, path)
     last = last_release(repository, fields["product"], fields["kind"])
     rows = differences(fields, last)
-    text = "\n".join(difference_lines(rows, last, fields["product"], fields["kind"]))
+    lines = difference_lines(rows, last, fields["product"], fields["kind"])
+    text = "\n".join([*lines, "", "this compares what stands there; who signed it, `package show` says"])
     emit({"product": fields["product"], "kind": fields["kind"], **difference_data(rows, last)}, as_json, text)

@@ -97,8 +97,7 @@ def desk_template(release_template: ReleaseWorld, tmp_path_factory: pytest.TempP
 
 
 def _fill(desk: Desk) -> None:
-    firmware, sbom = desk.out / "app.bin", desk.out / "sbom.json"
-    firmware.write_bytes(ReleaseWorld(desk.folder).firmware("app").read_bytes())
+    firmware, sbom = ReleaseWorld(desk.folder).firmware("app"), desk.out / "sbom.json"
     sbom.write_bytes(SBOM)
     for name, version in (("app", "1.2.0"), ("other", "1.3.0")):
         desk.ok(
