@@ -179,11 +179,12 @@ def _verify_bundles(folder: Path, size: int, marks: Sequence[int], bundles: rang
     found, at = [], ""
     for number in bundles:
         width, first_time = min(_WIDTH, size - number * _WIDTH), ""
-        tile = _read_tile(folder, 0, number, width)
-        for position, entry in enumerate(_read_bundle(folder, number, width)):
+        tile, entries = _read_tile(folder, 0, number, width), list(_read_bundle(folder, number, width))
+        for position, entry in enumerate(entries):
             if sha256(b"\0" + entry).digest() != tile[position]:
                 raise LogFault(f"[AV-03] entry {number * _WIDTH + position} is not the one in the tree")
-            at = _time_of_entry(entry, at, number * _WIDTH + position)
+        for position, entry in enumerate(entries, number * _WIDTH):
+            at = _time_of_entry(entry, at, position)
             first_time = first_time or at
         inside = {mark: _parts(tile[: mark % _WIDTH]) for mark in marks if mark // _WIDTH == number}
         found.append((_parts(tile)[0] if width == _WIDTH else None, inside, first_time, at))

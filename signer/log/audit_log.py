@@ -267,7 +267,7 @@ class TileLog:
             ) from None
 
     def _recover(self, end_interrupted: bool) -> None:
-        """End what a crash interrupted, if that is wanted; refuse an index that is older than the checkpoint beside it."""
+        """End what a crash interrupted, if that is wanted; refuse an index older than the checkpoint beside it."""
         path = self.folder / CHECKPOINT_FILE
         with self._reading() as connection:
             last = self._newest_checkpoint(connection)
