@@ -79,7 +79,8 @@ def prepare(name: str) -> Prepared:
     before = device.flash.snapshot()
     floors = device.bootloader.running.state.floors
     operations = log_of(device, scenario)
-    witness = Witness(device, before, floors, dict(known_images()), secrets(), scenario.may_change)
+    bundles = (WORLD.genesis, *scenario.goal.bundles)
+    witness = Witness(device, before, floors, dict(known_images()), secrets(), scenario.may_change, bundles)
     return Prepared(scenario, device, before, operations, witness)
 
 

@@ -31,9 +31,10 @@ def with_roots(world: CeremonyWorld) -> None:
     world.ok("bundle", "genesis", "-p", PRODUCT, "-o", world.root / TRUST_1)
 
 
-def with_prepared_bootloader(world: CeremonyWorld) -> None:
+def with_prepared_bootloader(world: CeremonyWorld, *, roots: bool = True) -> None:
     """A bootloader package for the factory, prepared and not signed."""
-    with_roots(world)
+    if roots:
+        with_roots(world)
     image = world.folder / "bootloader.bin"
     address = COPY_ADDRESSES["A"]
     image.write_bytes(vector_table(3000, address) + (world.root / TRUST_1).read_bytes())

@@ -26,6 +26,7 @@ class Outcome(Enum):
 
 def recover(scenario: Scenario, witness: Witness) -> Outcome:
     """Start twice without help, then finish what was begun; raises Violation for anything but old, new or waiting."""
+    witness.forget()
     witness.device.flash.power_on()  # to read what the cut left; nothing runs yet
     witness.examine_flash()
     running = witness.power_on()
@@ -47,6 +48,9 @@ def _judge(scenario: Scenario, witness: Witness, running: Running) -> Outcome:
         demand(running.code in allowed, f"waits with {running.code.name}")
         return Outcome.WAITS
     assert isinstance(running, ApplicationRuns)
+    if goal.bundles:
+        demand(running.version == Version(1, 0, 0, 0), f"application {running.version} runs")
+        return Outcome.NEW if _bundle_in_force(witness) != WORLD.genesis else Outcome.OLD
     if goal.bootloader_package is not None:
         demand(running.version == Version(1, 0, 0, 0), f"application {running.version} runs")
         return Outcome.NEW if running.copy is goal.bootloader_copy else Outcome.OLD
@@ -113,7 +117,14 @@ def _is_reached(scenario: Scenario, witness: Witness, running: Running) -> bool:
         return False
     right_copy = goal.bootloader_package is None or _has_new_copy(scenario, witness, running)
     right_application = running.version.major == goal.application and state.application_is_confirmed
-    return right_copy and right_application
+    right_bundle = not goal.bundles or _bundle_in_force(witness) == goal.bundles[-1]
+    return right_copy and right_application and right_bundle
+
+
+def _bundle_in_force(witness: Witness) -> bytes:
+    state = witness.read_state()
+    assert state is not None
+    return witness.bundles[witness.bundle_in_force(state)]
 
 
 def _has_new_copy(scenario: Scenario, witness: Witness, running: ApplicationRuns | InUpdateMode) -> bool:
@@ -134,7 +145,12 @@ def _step(scenario: Scenario, witness: Witness, running: Running) -> Running:
     if goal.bootloader_package is not None and not _has_new_copy(scenario, witness, running):
         if not _runs_new_copy(scenario, running):
             return device.install(goal.bootloader_package)
-        device.receive_trust_bundle(WORLD.genesis)
+        device.receive_trust_bundle(_bundle_in_force(witness))  # the current one confirms it
+        return device.power_on()
+    missing = witness.bundles[witness.bundles.index(_bundle_in_force(witness)) + 1 :]
+    if missing:
+        for link in missing:
+            device.receive_trust_bundle(link)
         return device.power_on()
     if state.installed is None or running.code is DeviceCode.UPDATE_REQUESTED or not state.application_is_confirmed:
         assert goal.application_package is not None

@@ -12,6 +12,8 @@ from bootloader.reference.records import Event as EventRecord
 from bootloader.reference.records import EventKind
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
 from tests.scenarios.world import World, image_of
+from tests.unit.reference.bundle_chains import Link, first_link, next_link, other_roots, without
+from tests.unit.reference.fake.keys import fake_key
 
 # Version 2 has two chunks, the others one: a campaign costs by the byte.
 WORLD = World(application_size_bytes=900)
@@ -29,6 +31,7 @@ class Goal:
     bootloader_package: bytes | None = None
     bootloader_copy: Copy = Copy.A
     listens: bool = True  # False: the new copy's link is dead until it has fallen back
+    bundles: tuple[bytes, ...] = ()  # the links of trust bundles to follow, after the genesis
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,20 @@ def known_images() -> Heads:
         for copy in Copy
     ]
     return dict(packages + copies)
+
+
+@cache
+def second_bundle() -> Link:
+    """The key that signed every application here is replaced and revoked: what is installed must go on all the same."""
+    genesis = first_link()
+    gone = fake_key("application release")
+    return next_link(genesis, role_keys=without(genesis.plan, gone), revoked=[(gone.key_id, 0)])
+
+
+@cache
+def third_bundle() -> Link:
+    """All roots replaced in one step."""
+    return next_link(second_bundle(), roots=other_roots("third"))
 
 
 # --- devices ---
@@ -125,6 +142,13 @@ def device_with_dead_link() -> SimulatedDevice:
     return device
 
 
+def device_with_copy_on_trial() -> SimulatedDevice:
+    """Bootloader 2 runs from copy B for the first time, and listens."""
+    device = listening_device()
+    device.install(bootloader(2, Copy.B))
+    return device
+
+
 def with_full_journal(device: SimulatedDevice) -> SimulatedDevice:
     """The same device, with so many events on record that its journal is due for compaction."""
     journal = device.bootloader.running.journal
@@ -164,6 +188,26 @@ def update_bootloader(copy: Copy) -> Callable[[SimulatedDevice], None]:
     return act
 
 
+def follow(*links: bytes) -> Callable[[SimulatedDevice], None]:
+    """Send trust bundles, one after the other, and start the application."""
+
+    send = follow_without_a_start(*links)
+
+    def act(device: SimulatedDevice) -> None:
+        send(device)
+        device.power_on()
+
+    return act
+
+
+def follow_without_a_start(*links: bytes) -> Callable[[SimulatedDevice], None]:
+    def act(device: SimulatedDevice) -> None:
+        for link in links:
+            device.receive_trust_bundle(link)
+
+    return act
+
+
 def start(device: SimulatedDevice) -> None:
     device.power_on()
 
@@ -180,6 +224,8 @@ def start_until_it_falls_back(device: SimulatedDevice) -> None:
         assert running.copy is copy
 
 
+_SECOND = (second_bundle().file,)
+_BOTH = (second_bundle().file, third_bundle().file)
 _UPDATE = Goal(application=2, application_package=application(2))
 _WAITS = (DeviceCode.NO_APPLICATION,)
 _APPLICATION = ("application",)
@@ -218,6 +264,14 @@ SCENARIOS = (
         _UPDATE,
         _APPLICATION,
         _WAITS,
+    ),
+    Scenario("trust bundle succession", listening_device, follow(*_SECOND), Goal(bundles=_SECOND)),
+    Scenario("trust bundle chain of two", device_compacted_once, follow(*_BOTH), Goal(bundles=_BOTH)),
+    Scenario(
+        "trust bundle to a copy on trial",
+        device_with_copy_on_trial,
+        follow(*_SECOND),
+        Goal(bootloader_package=bootloader(2, Copy.B), bootloader_copy=Copy.B, bundles=_SECOND),
     ),
 )
 

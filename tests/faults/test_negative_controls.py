@@ -28,6 +28,12 @@ CONTROLS = {
         "journal compaction",
         "says nothing|no bootloader|head",
     ),
+    "the old trust bundle erased first": (variants.succession_in_place, "trust bundle succession", "says nothing"),
+    "a succession hands over first": (
+        variants.compaction_hands_over_first,
+        "trust bundle succession",
+        "says nothing|no bootloader|head|no trust bundle",
+    ),
     "floor raised by installation": (variants.floors_raised_by_installation, "application update", "floor"),
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from bootloader.simulation.sim_flash import Tear
-from tests.faults import campaign
+from tests.faults import campaign, scenarios
 from tests.faults.recovery import Outcome
 from tests.faults.scenarios import SCENARIOS, Scenario
 
@@ -21,6 +22,9 @@ EXPECTED = {
     "journal compaction": {Outcome.SAME},
     "journal compaction back": {Outcome.SAME},
     "compaction within an installation": {Outcome.OLD, Outcome.WAITS, Outcome.NEW},
+    "trust bundle succession": {Outcome.OLD, Outcome.NEW},
+    "trust bundle chain of two": {Outcome.OLD, Outcome.NEW},
+    "trust bundle to a copy on trial": {Outcome.OLD, Outcome.NEW},
 }
 
 
@@ -40,6 +44,16 @@ def test_cut_twice_it_recovers(scenario: Scenario) -> None:
     for at in range(0, len(campaign.first_cut_sample(scenario.name)), 12):
         outcomes += campaign.second_cuts(scenario.name, at, at + 1)
     assert len(outcomes) >= campaign.SECOND_CUTS
+
+
+def test_once_the_first_link_of_a_chain_is_taken_the_oldest_bundle_never_comes_back() -> None:
+    """Cut anywhere in the second link: what stands in the half before is the first link's, not the genesis."""
+    scenario = campaign.scenario_named("trust bundle chain of two")
+    first = replace(scenario, act=scenarios.follow_without_a_start(scenario.goal.bundles[0]))
+    begins = len(campaign.log_of(first.start(), first))
+    total = len(campaign.prepare(scenario.name).operations)
+    for number in (begins, begins + 1, (begins + total) // 2, total - 1):
+        assert set(campaign.single_cuts(scenario.name, number, number + 1)) == {Outcome.NEW}
 
 
 def test_every_tear_is_made_at_every_operation() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 
@@ -15,6 +16,7 @@ from bootloader.reference.journal import HalfWriter, Journal
 from bootloader.reference.journal_half import HalfRead, half_header
 from bootloader.reference.pre_bootloader import PreBootloader
 from bootloader.reference.records import Moved, Record, Seal
+from bootloader.reference.state import apply, snapshot
 from bootloader.reference.update_mode import UpdateSession
 from bootloader.reference.write_guard import WriteGuard
 
@@ -124,6 +126,21 @@ def compaction_hands_over_first(patch: pytest.MonkeyPatch) -> None:
         return half
 
     patch.setattr(Journal, "_write_snapshot", write_snapshot)
+
+
+def succession_in_place(patch: pytest.MonkeyPatch) -> None:
+    """The half that holds the old trust bundle is erased to take the new one."""
+
+    def compact(self: Journal, *changes: Record) -> None:
+        state = reduce(apply, changes, self.state)
+        half_sequence = self._active_half.half_sequence + 1
+        self._active = 1 - self._active  # what is written is always the half that is not active
+        half = self._write_snapshot(snapshot(state), half_sequence)
+        self._active = 1 - self._active
+        self._halves[self._active] = half
+        self.state = state
+
+    patch.setattr(Journal, "compact", compact)
 
 
 def floors_raised_by_installation(patch: pytest.MonkeyPatch) -> None:

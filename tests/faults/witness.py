@@ -43,7 +43,8 @@ class Secrets:
 class Witness:
     """Watches one device. `before` is its flash, and `floors_before` its floors, before anything was cut.
 
-    `images` are all that were ever signed, by head; `may_change` the regions that the scenario may write.
+    `images` are all that were ever signed, by head; `may_change` the regions that the scenario may write; `bundles` the
+    trust bundles that may be in force, in the order in which they follow each other.
     """
 
     device: SimulatedDevice
@@ -52,6 +53,8 @@ class Witness:
     images: dict[bytes, bytes]
     secrets: Secrets
     may_change: tuple[str, ...]
+    bundles: tuple[bytes, ...]
+    _bundle_seen: int = 0
     _clean: dict[int, SimSector] = field(default_factory=dict)
     _sectors: tuple[SimSector, ...] = ()
 
@@ -73,7 +76,21 @@ class Witness:
         self._demand_recorded_is_complete(state)
         self._demand_snapshots_complete()
         self._demand_floors(state)
+        self.bundle_in_force(state)
         return state
+
+    def forget(self) -> None:
+        """Another cut: what was seen before it counts no more."""
+        self._bundle_seen = 0
+
+    def bundle_in_force(self, state: DeviceState) -> int:
+        """Which of the known trust bundles is in force, by its place in the chain: one always is, whole."""
+        demand(state.trust_bundle is not None, "no trust bundle is in force")
+        assert state.trust_bundle is not None
+        demand(
+            state.trust_bundle.bundle in self.bundles, "what is in force is neither the old nor the new trust bundle"
+        )
+        return self.bundles.index(state.trust_bundle.bundle)
 
     def read_state(self) -> DeviceState | None:
         """What the active half says, as it reads just now."""
@@ -201,6 +218,9 @@ class Witness:
         demand(not isinstance(running, Dead), "no bootloader copy starts")
         assert isinstance(running, ApplicationRuns | InUpdateMode)
         state = self.examine_flash()
+        place = self.bundle_in_force(state)
+        demand(place >= self._bundle_seen, "an older trust bundle is in force again")
+        self._bundle_seen = place
         for _ in range(READINGS):
             again = self.read_state()
             demand(again is not None and _settled(again) == _settled(state), "the journal reads otherwise each time")
