@@ -48,7 +48,7 @@ def test_cut_twice_it_recovers(scenario: Scenario) -> None:
 
 def test_once_the_first_link_of_a_chain_is_taken_the_oldest_bundle_never_comes_back() -> None:
     """Cut anywhere in the second link: what stands in the half before is the first link's, not the genesis."""
-    scenario = campaign.scenario_named("trust bundle chain of two")
+    scenario = scenarios.scenario_named("trust bundle chain of two")
     first = replace(scenario, act=scenarios.follow_without_a_start(scenario.goal.bundles[0]))
     begins = len(campaign.log_of(first.start(), first))
     total = len(campaign.prepare(scenario.name).operations)
