@@ -68,8 +68,8 @@ def back_up(log: TileLog, key_store: Path, out: Path, now: datetime) -> TreeHead
     try:
         (work / _LOG).mkdir(parents=True)
         work.chmod(0o700)
-        with log.held_at_checkpoint() as (checkpoint, connection):
-            _copy_log(log.folder, connection, work / _LOG)
+        with log.held_at_checkpoint() as (checkpoint, _):
+            _copy_log(log.folder, work / _LOG)
             backup_key_store(key_store, work / _KEY_STORE)
         _describe(work, checkpoint.head, now)
         _sync_all(work)
@@ -82,9 +82,14 @@ def back_up(log: TileLog, key_store: Path, out: Path, now: datetime) -> TreeHead
     return checkpoint.head
 
 
-def _copy_log(folder: Path, connection: sqlite3.Connection, out: Path) -> None:
-    with closing(sqlite3.connect(out / index_file.INDEX_FILE, isolation_level=None)) as copy:
-        connection.backup(copy)
+def _copy_log(folder: Path, out: Path) -> None:
+    # Read by a connection of its own: SQLite copies from none that holds a writing transaction, it waits for ever.
+    source = f"{(folder / index_file.INDEX_FILE).absolute().as_uri()}?mode=ro"
+    with (
+        closing(sqlite3.connect(source, uri=True, isolation_level=None)) as reading,
+        closing(sqlite3.connect(out / index_file.INDEX_FILE, isolation_level=None)) as copy,
+    ):
+        reading.backup(copy)
     (out / index_file.INDEX_FILE).chmod(0o600)
     shutil.copytree(folder / "tile", out / "tile")
     for name in (CHECKPOINT_FILE, WITNESSED_FILE, KEY_FILE):
