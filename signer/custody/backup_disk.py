@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from pki.errors import FormatError, InputRefused, OutputError
@@ -29,14 +30,18 @@ def read_backup(path: Path) -> BackupFile | None:
 
 
 def remove_backup(path: Path, label: str) -> None:
-    """Remove the file that an interrupted run made at a path where there was none. Raises InputRefused, OutputError."""
-    if not path.exists():
-        return
+    """Remove the file that an interrupted run made at a path where there was none, and what it left of writing it.
+
+    Raises InputRefused, OutputError.
+    """
     backup = read_backup(path)
-    if backup is None or backup.label != label:
+    if path.exists() and (backup is None or backup.label != label):
         raise InputRefused(f"{path} is not the backup of {label} that an interrupted run made; move it away first")
     try:
-        path.unlink()
-        sync_folder(path.parent)
+        for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            part.unlink()
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from None
