@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ def test_the_same_bundle_again_costs_no_flash_operation() -> None:
     device.receive_trust_bundle(SECOND.file)
     own_only = replace(SECOND.plan, signers=signed(1, SECOND.roots, 2))
     for bundle in (SECOND.file, builders.build_bundle(own_only)):
-        assert logged(device, lambda bundle=bundle: device.receive_trust_bundle(bundle)) == []
+        assert logged(device, partial(device.receive_trust_bundle, bundle)) == []
         assert in_force(device) == SECOND.file
 
 
