@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from tests.faults.ceremony_kinds import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "held"
-RESUMES_MAX = 3
 
 
 @cache
@@ -169,8 +167,3 @@ def prepared(kind: str) -> Iterator[Prepared]:
             os.environ.pop("SOFTHSM2_CONF", None)
         else:
             os.environ["SOFTHSM2_CONF"] = before
-
-
-def by_function(moments: list[str]) -> str:
-    """How often each call was a moment to die, for the count that is printed."""
-    return ", ".join(f"{name} {count}" for name, count in Counter(moments).most_common())
