@@ -24,10 +24,10 @@ from verifiers.audit_log import LogFault, Witness, verify_log
 # The example of C2SP tlog-cosignature: a checkpoint of another log, with a witness's signature line.
 EXAMPLE = (
     "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
-    "\u2014 example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE"
-    "+xeMcTOAYQ8=\n"
-    "\u2014 witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0"
-    "xUe+mbIUBkBIfZ+qnA==\n"
+    "\u2014 example.com/behind-the-sofa "
+    "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
+    "\u2014 witness.example.com/w1 "
+    "jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
 ).encode()
 
 
@@ -257,19 +257,25 @@ def test_the_paper_is_six_lines_that_read_back() -> None:
 
 
 def test_almost_every_slip_of_the_pen_is_found_in_its_line() -> None:
+    """The check of a line is one byte: one slip in 256 passes, and then the root is another one."""
     lines = paper_lines(HEAD)
-    found = slips = 0
+    missed = slips = 0
     for number, line in enumerate(lines):
-        for at, letter in enumerate(line):
-            if letter in "0123456789abcdef" and at > 2:
-                slip = line[:at] + ("1" if letter != "1" else "7") + line[at + 1 :]
-                slips += 1
-                try:
-                    parse_paper("\n".join([*lines[:number], slip, *lines[number + 1 :]]))
-                except InputRefused as error:
-                    assert f"line {number + 1} " in str(error)
-                    found += 1
-    assert found >= slips - 2
+        for at in (at for at, letter in enumerate(line) if letter in "0123456789abcdef" and at > 2):
+            slip = line[:at] + ("1" if line[at] != "1" else "7") + line[at + 1 :]
+            slips += 1
+            missed += line_with_the_slip("\n".join([*lines[:number], slip, *lines[number + 1 :]])) != number + 1
+    assert slips > 80
+    assert missed <= 2
+
+
+def line_with_the_slip(text: str) -> int | None:
+    """The line that the refusal names; None if nothing was noticed."""
+    try:
+        parse_paper(text)
+    except InputRefused as error:
+        return int(str(error).split()[1])
+    return None
 
 
 @pytest.mark.parametrize(
