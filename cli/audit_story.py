@@ -13,7 +13,8 @@ _Details = Mapping[str, Any]
 def sentence(entry: LoggedEntry) -> str:
     """One line: when, which entry, who, and what happened."""
     event = entry.event
-    tell = _TELLERS.get(event.kind)
+    tell = _OF_RELEASES.get(event.kind) if "request_digest" in event.details else None
+    tell = tell or _TELLERS.get(event.kind)
     what = _rest(event.details) if tell is None else tell(event.details)
     return f"{entry.at:%Y-%m-%d %H:%M:%S}Z  #{entry.index:<6} {event.actor} {what}"
 
@@ -56,6 +57,33 @@ def _rest(details: _Details) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(details.items()))
 
 
+def _release(details: _Details) -> str:
+    """The package of an entry by the signing service."""
+    named = " ".join(str(details[name]) for name in ("kind", "version") if name in details)
+    return f"{named} of {details.get('product', '?')} (request {_short(details, 'request_digest')})"
+
+
+def _listed(details: _Details, name: str) -> str:
+    return ", ".join(map(str, details.get(name) or ["nobody"]))
+
+
+_OF_RELEASES: Mapping[EventKind, Callable[[_Details], str]] = {
+    EventKind.SIGN_INTENT: lambda details: (
+        f"sets out to sign {_release(details)}: asked for by {details.get('requester', '?')}, approved by "
+        f"{_listed(details, 'approvers')}, allowed by {_listed(details, 'policy_ids')}"
+    ),
+    EventKind.SIGN_RESULT: lambda details: (
+        f"has signed {_release(details)}: package {_short(details, 'package_digest')}, accepted by "
+        f"{details.get('judged_by', '?')}"
+    ),
+    EventKind.SIGN_FAILED: lambda details: (
+        f"did not release a signature for {_release(details)}: {details.get('reason', details.get('rule_id', '?'))}"
+    ),
+    EventKind.REQUEST_REFUSED: lambda details: (
+        f"was refused request {_short(details, 'request_digest')}: {details.get('reason', details.get('rule_id', '?'))}"
+    ),
+}
+
 _TELLERS: Mapping[EventKind, Callable[[_Details], str]] = {
     EventKind.LOG_BEGUN: lambda details: f"began the log {details.get('origin', '?')}",
     EventKind.SIGN_INTENT: lambda details: f"asks {_key(details)} to sign {_signed(details)}",
@@ -75,6 +103,8 @@ _TELLERS: Mapping[EventKind, Callable[[_Details], str]] = {
     EventKind.KEY_DESTROYED: _changed("destroyed"),
     EventKind.KEY_BACKED_UP: _changed("backed up"),
     EventKind.KEY_RESTORED: _changed("restored"),
+    EventKind.KEY_COPY_ENDED: _changed("recorded a token as lost that had"),
+    EventKind.KEY_BACKUP_ENDED: _changed("recorded a backup as destroyed of"),
     EventKind.CEREMONY_BEGUN: _ceremony("began"),
     EventKind.CEREMONY_RESUMED: _ceremony("resumed"),
     EventKind.CEREMONY_ENDED: _ceremony("ended"),
