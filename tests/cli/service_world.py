@@ -162,15 +162,7 @@ def build(world: ServiceWorld, witnesses: str = "") -> None:
     world.ok("key", "generate", "log", "--token", "ca", "--sequence", "1", "--activate")
     with (world.root / "strongroom.toml").open("a", encoding="utf-8") as stream:
         stream.write(_LOG.format(witnesses=witnesses))
-    _begin_log(world)
-
-
-def _begin_log(world: ServiceWorld) -> None:
-    from cli.context import now, signing_keys
-    from signer.log.recovery import begin_log
-
-    with signing_keys(world.repository, world.repository.site(), now()) as keys:
-        begin_log(world.root / "log", keys.log_key("ca", "sr:log:-:0001"), "builder", now())
+    world.ok("audit", "init")
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from cli.context import now, signing_keys
 from cli.exit_codes import ExitCode
 from pki.errors import PolicyViolation
 from pki.roles import Role
-from pki.values import PublicKey
 from signer.log.audit_log import open_audit_log
-from signer.log.witness import cosign, make_witness
 from tests.cli.release_world import terms
 from tests.cli.service_world import ServiceWorld
 from tests.cli.world import PRODUCT, label
@@ -274,9 +271,9 @@ def test_any_command_that_asks_for_a_release_key_in_production_is_refused(servic
 
 def test_in_production_two_groups_approve_and_a_witness_has_seen_it(service_world: ServiceWorld) -> None:
     world = _in_production(service_world)
-    witness = make_witness(world.folder / "witness", "auditor-1")
+    made = world.ok("audit", "witness", "new", world.folder / "witness", "--name", "auditor-1", "--json").json
     text = (world.root / "strongroom.toml").read_text(encoding="utf-8")
-    (world.root / "strongroom.toml").write_text(text.replace("witnesses = []", f'witnesses = ["{witness.text}"]'))
+    (world.root / "strongroom.toml").write_text(text.replace("witnesses = []", f'witnesses = ["{made["key"]}"]'))
     prepared = _prepared(world)
     request = world.request(prepared)
     ben, cleo, dan = (world.approve(request, person) for person in ("ben", "cleo", "dan"))
@@ -293,13 +290,16 @@ def test_in_production_two_groups_approve_and_a_witness_has_seen_it(service_worl
     assert released["witnesses"] == ["auditor-1"]
     world.ok("package", "verify-evidence", world.out / "app.evidence.json", out, "--witnesses-min", "1")
     assert world.log_kinds() == ["request-refused", "sign-intent", "sign-result", "released"]
+    assert world.ok("audit", "verify", "--json").json
+    story = world.ok("audit", "show").out
+    assert "asked for by ada, approved by ben, cleo, allowed by production-application" in story
+    assert "has signed application 1.0.0 of pump-x2" in story
+    assert "[PO-05]" in story
 
 
 def _cosign(world: ServiceWorld) -> None:
     """On another machine, in truth; and the cosignature carried back."""
-    key = PublicKey.from_spki(
-        load_pem_public_key(world.log_key.read_bytes()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
-    cosigned = cosign(world.folder / "witness", world.root / "log", key, now()).checkpoint
-    with open_audit_log(world.root / "log", None) as log:
-        log.add_cosignature(cosigned.head, cosigned.signatures[-1])
+    cosigned = world.out / "cosigned"
+    log = ("--log", world.root / "log", "--log-key", world.log_key)
+    world.ok("audit", "witness", "cosign", world.folder / "witness", *log, "-o", cosigned)
+    world.ok("audit", "witness", "add", cosigned)
