@@ -1,6 +1,7 @@
 """A device in a rough world: installs good and bad, power cuts, resets, confirmations, in any order.
 
-Whatever happens: what runs was authorised, floors only rise, events stay bounded, and a host can always go on.
+Whatever happens: what runs was authorised, floors only rise, the newest trust bundle is in force, events stay bounded,
+and a host can always go on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bootloader.reference import install_rules
+from bootloader.reference import install_rules, succession
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.journal_half import half_regions, read_journal
@@ -36,6 +37,7 @@ from tests.property.model import (
     bootloader,
     refused_packages,
 )
+from tests.unit.reference.bundle_chains import Link, first_link, next_link, other_roots
 
 NEWEST = max(VERSIONS)
 OPERATIONS = st.integers(0, 900)  # longer than any installation here
@@ -51,6 +53,7 @@ class DeviceMachine(RuleBasedStateMachine):
         self.device = WORLD.device()
         self.device.flash.seed(seed)
         self.floors = Floors()
+        self.links = [first_link()]  # the trust bundles that the device has followed
         self.running: Running = self.device.power_on()
 
     # --- what the supply does ---
@@ -75,7 +78,7 @@ class DeviceMachine(RuleBasedStateMachine):
         if isinstance(self.running, InUpdateMode):
             self.device.flash.cut_power_at(operation, tear)
             with suppress(PowerCut):
-                self.device.receive_trust_bundle(WORLD.genesis)
+                self.device.receive_trust_bundle(self.links[-1].file)
             self.power_on_cold(1)
 
     @rule(times=st.integers(1, 4))
@@ -118,7 +121,7 @@ class DeviceMachine(RuleBasedStateMachine):
         allowed = {DeviceCode.OK, DeviceCode.VERSION_NOT_NEWER, DeviceCode.BELOW_FLOOR}
         assert code in (allowed if right_copy else {DeviceCode.WRONG_LOAD_ADDRESS}), code
         if code is DeviceCode.OK and confirms:
-            self.device.receive_trust_bundle(WORLD.genesis)
+            self.device.receive_trust_bundle(self.links[-1].file)
 
     @rule(name=st.sampled_from(sorted(refused_packages())))
     def send_what_is_never_taken(self, name: str) -> None:
@@ -205,6 +208,11 @@ class DeviceMachine(RuleBasedStateMachine):
             return None
         return DeviceCode.OK
 
+    def _bundle_in_force(self) -> bytes:
+        bundle = self._state().trust_bundle
+        assert bundle is not None
+        return bundle.bundle
+
     def _state(self) -> DeviceState:
         flash, board = self.device.flash, self.device.board
         data = [flash.read(region.address, board.state_half_size_bytes) for region in half_regions(board)]
@@ -215,15 +223,59 @@ class DeviceMachine(RuleBasedStateMachine):
         return half.state
 
 
+class RotatingDeviceMachine(DeviceMachine):
+    """The same, while its trust bundles are succeeded."""
+
+    @rule(operation=OPERATIONS, tear=st.sampled_from(Tear), new_roots=st.booleans())
+    def cut_power_in_a_succession(self, operation: int, tear: Tear, new_roots: bool) -> None:
+        """Old or new, which the invariant holds it to from then on."""
+        if self._enter_update_mode():
+            link = self._next_link(new_roots)
+            self.device.flash.cut_power_at(operation, tear)
+            with suppress(PowerCut):
+                self.device.receive_trust_bundle(link.file)
+            self.power_on_cold(1)
+            if self._bundle_in_force() == link.file:
+                self.links.append(link)
+
+    @rule(new_roots=st.booleans())
+    def follow_the_next_trust_bundle(self, new_roots: bool) -> None:
+        if self._enter_update_mode():
+            self.links.append(self._next_link(new_roots))
+            self.device.receive_trust_bundle(self.links[-1].file)
+
+    @rule(kind=st.sampled_from(["older", "skipping", "fork"]), at=st.integers(0, 40))
+    def send_a_trust_bundle_that_does_not_follow(self, kind: str, at: int) -> None:
+        """Each of them properly signed by the quorums of its own chain."""
+        if not self._enter_update_mode():
+            return
+        older = self.links[at % len(self.links)]
+        offered = older if kind == "older" else next_link(older, limits=(0, 1 + at, 0, 500, 0, 100))
+        offered = next_link(next_link(self.links[-1])) if kind == "skipping" else offered
+        if offered.plan.previous_digest == self.links[-1].digest or offered.digest == self.links[-1].digest:
+            return
+        with pytest.raises(Refused) as refused:
+            self.device.receive_trust_bundle(offered.file)
+        assert refused.value.code is DeviceCode.BUNDLE_SUCCESSION
+
+    @invariant()
+    def the_newest_trust_bundle_is_in_force(self) -> None:
+        assert self._bundle_in_force() == self.links[-1].file
+
+    def _next_link(self, new_roots: bool) -> Link:
+        """Signed by both quorums; the release keys stay."""
+        return next_link(self.links[-1], roots=other_roots(f"roots {len(self.links)}") if new_roots else None)
+
+
 def test_a_rough_life() -> None:
     """A bounded run for every `make test`."""
-    run_state_machine_as_test(DeviceMachine, settings=settings(max_examples=40, stateful_step_count=20))
+    run_state_machine_as_test(RotatingDeviceMachine, settings=settings(max_examples=40, stateful_step_count=20))
 
 
 @pytest.mark.campaign
 def test_many_long_rough_lives() -> None:
     """More of the same."""
-    run_state_machine_as_test(DeviceMachine, settings=settings(max_examples=400, stateful_step_count=40))
+    run_state_machine_as_test(RotatingDeviceMachine, settings=settings(max_examples=400, stateful_step_count=40))
 
 
 def test_both_copies_and_every_version_are_authorised() -> None:
@@ -239,3 +291,11 @@ def test_the_machine_notices_a_device_without_one_rule(rule_left_out: str, monke
     only_generate = settings(max_examples=400, stateful_step_count=20, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(DeviceMachine, settings=only_generate)
+
+
+def test_the_machine_notices_a_device_that_does_not_ask_what_a_bundle_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A negative control: any bundle that enough of the roots in force have signed is taken."""
+    monkeypatch.setattr(succession, "_require_next", lambda bundle, current: None)
+    only_generate = settings(max_examples=400, stateful_step_count=20, phases=[Phase.generate])
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        run_state_machine_as_test(RotatingDeviceMachine, settings=only_generate)
