@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pki.errors import ConfigurationError, PolicyViolation
+from cli.trust_bundle_chain import read_bundle_file
+from pki.errors import ConfigurationError, FormatError, InputRefused, PolicyViolation
 from pki.key_states import KeyState
 from pki.roles import ROLES, Role
 from pki.values import PublicKey
@@ -12,6 +13,7 @@ from signer.authority.development_material import refuse_known_test_key
 from signer.authority.model import Environment, KeyConfig, LimitConfig, Product, RevokedConfig
 from signer.store.key_store import KeyStore
 from signer.trust_bundles.content import RevokedKey, RoleKey, SecurityVersionLimits, TrustBundleContent
+from signer.trust_bundles.encoding import bundle_digest, decode_bundle
 from signer.trust_bundles.succession import BundleTerms
 from signer.trust_bundles.succession_rules import PACKAGE_TYPES, KnownKey, SuccessionFacts
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 RULE_KEY_NOT_USABLE = "TB-01"
 
+_PUBLISHED_MAX = 10_000
 _USABLE = (KeyState.PRE_ACTIVATION, KeyState.ACTIVE)
 _DEVICE_ROLES = tuple(role for role, facts in ROLES.items() if facts.device_role_number is not None)
 
@@ -88,7 +91,25 @@ def succession_facts(product: Product, store: KeyStore, repository: AuthorityRep
         keys=known_keys(store),
         built_in=frozenset(key.key_id for key in built_in if key is not None),
         released={name: release.evidence.package.security_version for name, release in last.items() if release},
+        published=_published(repository, product),
     )
+
+
+def _published(repository: AuthorityRepository, product: Product) -> dict[int, frozenset[bytes]]:
+    """Digests of the product's trust bundles under public/, by version. Raises InputRefused for a file that is none."""
+    found: dict[int, frozenset[bytes]] = {}
+    paths = sorted((repository.root / "public").rglob("*.srb"))
+    if len(paths) > _PUBLISHED_MAX:
+        raise InputRefused(f"public/ holds more than {_PUBLISHED_MAX} trust bundles; keep older ones elsewhere")
+    for path in paths:
+        data = read_bundle_file(path)
+        try:
+            content, _ = decode_bundle(data)
+        except FormatError as error:
+            raise InputRefused(f"{path}: {error}; put nothing else under this name") from None
+        if content.product_id == product.id_bytes:
+            found[content.version] = found.get(content.version, frozenset()) | {bundle_digest(data).value}
+    return found
 
 
 def known_keys(store: KeyStore) -> dict[bytes, KnownKey]:

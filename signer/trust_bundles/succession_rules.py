@@ -12,6 +12,7 @@ from enum import StrEnum
 from pki.key_states import KeyState
 from pki.roles import Role
 from signer.trust_bundles.content import SecurityVersionLimits, TrustBundleContent
+from signer.trust_bundles.encoding import bundle_digest, unsigned_bundle
 
 PACKAGE_TYPES = ("application", "bootloader", "factory-test")
 
@@ -45,12 +46,14 @@ class SuccessionFacts:
     """What is known beside the two versions; empty where nothing is.
 
     `keys` by 8-byte key id. `built_in` are the ids of the three bootloader-release keys built into devices; None: those
-    of the version before. `released`: the greatest security version released so far, by package type.
+    of the version before. `released`: the greatest security version released so far, by package type. `published`: the
+    digests of the product's trust bundles that anyone may have by now, by version.
     """
 
     keys: Mapping[bytes, KnownKey] = field(default_factory=dict)
     built_in: frozenset[bytes] | None = None
     released: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
 
     def name_of(self, key_id: bytes) -> str:
         """The key's id, and its label where it is known."""
@@ -235,6 +238,18 @@ def _no_spare_root(case: _Case) -> Iterator[str]:
         )
 
 
+def _fork(case: _Case) -> Iterator[str]:
+    for content, digest in (
+        (case.old, case.new.previous_digest),
+        (case.new, bundle_digest(unsigned_bundle(case.new)).value),
+    ):
+        if case.facts.published.get(content.version, frozenset()) - {digest}:
+            yield (
+                f"another trust bundle of version {content.version} is published: with two of them the fleet parts "
+                "ways for ever; follow the published one"
+            )
+
+
 _Rule = Callable[[_Case], Iterator[str]]
 
 # TB-02, TB-10 and TB-18 are asked where the content is made: signer/trust_bundles/succession.py.
@@ -255,4 +270,5 @@ SUCCESSION_RULES: Mapping[str, tuple[FindingKind, _Rule]] = {
     "TB-16": (FindingKind.DANGER, _unknown_revoked),
     "TB-17": (FindingKind.ERROR, _nothing_changes),
     "TB-19": (FindingKind.DANGER, _no_spare_root),
+    "TB-20": (FindingKind.ERROR, _fork),
 }

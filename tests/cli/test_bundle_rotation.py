@@ -175,6 +175,19 @@ def test_all_roots_are_replaced_in_one_step(release_world: ReleaseWorld) -> None
     assert world.device_json("trust-bundle", world.out / "trust-3.srb")["bundle_version"] == 3
 
 
+def test_a_second_successor_of_one_version_is_refused_once_the_first_is_published(rotated: ReleaseWorld) -> None:
+    published = rotated.root / "public" / "trust-2.srb"
+    published.parent.mkdir(exist_ok=True)
+    published.write_bytes((rotated.out / "trust-2.srb").read_bytes())
+    rotated.ok(*rotate(rotated, "the-same-again.srb"))
+    edit(rotated, ("maximum = 1000", "maximum = 900"))
+    result = rotated.run(*rotate(rotated, "fork.srb"))
+    assert (result.code, "[TB-20]" in result.err) == (ExitCode.POLICY, True)
+    rotated.ok(*rotate(rotated, "trust-3.srb", previous="trust-2.srb"))
+    published.with_name("junk.srb").write_bytes(b"junk")
+    assert "junk.srb" in rotated.run(*rotate(rotated, "t.srb", previous="trust-2.srb")).err
+
+
 def test_stop_sounds_dangerous_and_stops_the_device(release_world: ReleaseWorld) -> None:
     world = release_world
     world.device_json("install", world.application("1.0.0"))

@@ -143,6 +143,14 @@ CASES = (
     ),
     Case("TB-17", BundleChanges(), SWAP),
     Case("TB-18", SWAP, SWAP, previous=signed(content(), ROOTS[0])),
+    Case(
+        "TB-20",
+        SWAP,
+        SWAP,
+        SuccessionFacts(published={2: frozenset([b"\x01" * 32])}),
+        SuccessionFacts(published={1: frozenset([bundle_digest(GENESIS).value]), 3: frozenset([b"\x01" * 32])}),
+    ),
+    Case("TB-20", SWAP, SWAP, SuccessionFacts(published={1: frozenset([b"\x01" * 32, bundle_digest(GENESIS).value])})),
     Case("TB-19", BundleChanges(root_threshold=3), BundleChanges(roots=ROOTS_4, root_threshold=3)),
 )
 
