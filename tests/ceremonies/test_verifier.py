@@ -27,7 +27,7 @@ from verifiers import ceremony_transcript
 from verifiers.ceremony_transcript import NotVerified, canonical, head_text, read_chain, verify_folder
 
 VERIFIER = Path(ceremony_transcript.__file__)
-Change = Callable[[list[dict[str, Any]]], None]
+Change = Callable[[list[dict[str, Any]]], object]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def index_of(entries: list[dict[str, Any]], kind: str) -> int:
 
 
 def _remove(kind: str) -> Change:
-    return lambda entries: entries.pop(index_of(entries, kind)) and None
+    return lambda entries: entries.pop(index_of(entries, kind))
 
 
 def _double(kind: str) -> Change:
@@ -141,7 +141,7 @@ CHANGES: list[tuple[str, Change]] = [
     ("CT-02", _field("said", "step", None)),
     ("CT-02", _field("ended", "step", "x")),
     ("CT-02", _set("said", "fixed", "more", 1)),
-    ("CT-02", lambda entries: entries[index_of(entries, "said")]["fixed"].pop("text") and None),
+    ("CT-02", lambda entries: entries[index_of(entries, "said")]["fixed"].pop("text")),
     ("CT-02", _field("said", "at", "yesterday")),
     ("CT-02", _field("said", "fixed", [])),
     ("CT-02", lambda entries: entries[2].update(more=1)),
@@ -153,7 +153,7 @@ CHANGES: list[tuple[str, Change]] = [
     ("CT-05", _field("result", "step", "make-key")),
     ("CT-05", _set("result", "fixed", "act", "destroy-key")),
     ("CT-05", _set("ended", "fixed", "steps", 3)),
-    ("CT-06", lambda entries: entries.pop() and None),
+    ("CT-06", lambda entries: entries.pop()),
     ("CT-06", lambda entries: entries.__setitem__(-1, {
         **entries[-1], "type": "aborted", "fixed": {}, "varying": {"rule": "CE-22", "reason": "x"}})),
     ("CT-07", _set("said", "fixed", "text", "something else")),
@@ -279,8 +279,8 @@ def test_witnesses_sign_the_head_with_the_keys_they_have(folder: Path, tmp_path:
         key = keys / name
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key], check=True)
         lines.append(f"{name} {key.with_suffix('.pub').read_text()}")
-        sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "strongroom-ceremony-v1", "-f", key, folder / "head.txt"]
-        subprocess.run(sign, check=True, capture_output=True, env={**os.environ, "SSH_AUTH_SOCK": ""})
+        sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "strongroom-ceremony-v1", "-f", str(key)]
+        subprocess.run([*sign, str(folder / "head.txt")], check=True, capture_output=True, env={**os.environ, "SSH_AUTH_SOCK": ""})
         (folder / "head.txt.sig").rename(folder / "witnesses" / f"{name}.sig")
     signers.write_text("".join(lines), encoding="utf-8")
     assert verify_folder(folder, allowed_signers=signers)["witnesses"] == ["bob", "cy"]
