@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from demo.scenes import authority, factory, outsiders, refusals, updates
+from demo.scenes import authority, ceremony, factory, outsiders, refusals, releases, rotation, updates
 from demo.stage import ROOT, DemoFailed, Stage, open_stage
 from demo.story import Story
 
@@ -63,9 +63,12 @@ read every package of that lot. He still can sign nothing.
 def play(stage: Stage, story: Story) -> None:
     """All chapters in order; then the story is written. Raises DemoFailed."""
     authority.play(story, stage)
+    ceremony.play(story, stage)
     factory.play(story, stage)
     updates.play(story, stage)
     refusals.play(story, stage, _product_id(stage))
+    releases.play(story, stage)
+    rotation.play(story, stage)
     outsiders.play(story, stage)
     closing = _CLOSING.format(steps=story.step_count, seconds=story.seconds)
     (stage.folder / "story.md").write_text(story.as_markdown(_OPENING, closing), encoding="utf-8")

@@ -61,6 +61,12 @@ class Stage:
         )
         return said
 
+    def refused(self, step: Step, *arguments: str, exit_code: int) -> str:
+        """Run `strongroom`, which must refuse with this exit code; returns its one line. Raises DemoFailed."""
+        done = self._process(["strongroom", *arguments], exit_code)
+        step.add_command(["strongroom", *arguments], done.stderr.strip("\n"), done.returncode)
+        return done.stderr.strip().splitlines()[-1]
+
     def strongroom_together(self, step: Step, *commands: Sequence[str], prints: str) -> None:
         """Run commands that do not depend on each other at the same time; the story has them in order."""
         steps = [Step("", "", "") for _ in commands]
@@ -84,6 +90,18 @@ class Stage:
         expect(isinstance(report, dict), f"{' '.join(argv)} printed no JSON object")
         step.add_command(argv, _in_words(report), done.returncode)
         return dict(report)
+
+    def write(self, step: Step, name: str, text: str) -> None:
+        """Write a file as a person would with an editor; the story shows what it says then."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        self.run(step, ["cat", name])
+
+    def append(self, step: Step, name: str, text: str) -> None:
+        """Add lines to a file as a person would with an editor; the story shows these lines."""
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+        self.run(step, ["tail", "-n", str(text.count("\n")), name])
 
     def shell(self, step: Step, script: str) -> str:
         """Run a shell script as it is printed in a document."""

@@ -1,4 +1,4 @@
-"""Chapter 1: an authority, its security modules, keys and certificates."""
+"""Chapter 1: an authority, its people, its security modules, its log, and the keys that need no ceremony."""
 
 from __future__ import annotations
 
@@ -8,26 +8,53 @@ from demo.story import Step, Story
 PRODUCT = "pump-x2"
 BOARD = "stm32f405-full"
 ROOT_TOKENS = ("root-1", "root-2", "root-3")
-TOKENS = (*ROOT_TOKENS, "release")
+TOKENS = (*ROOT_TOKENS, "release", "ca", "log")
+REQUESTER = "rita"
+APPROVERS = ("quinn", "sam")
+LOG_KEY = "sr:log:-:0001"
 
 _ORGANIZATION = "Example Pumps"
 _EVERY_PRODUCT = "-"
 
 
+_PEOPLE = """\
+format = 1
+people = [
+    { id = "ada", name = "Ada Adams", roles = ["operator"] },
+    { id = "bob", name = "Bob Baker", roles = ["witness"] },
+    { id = "cy", name = "Cy Clark", roles = ["witness", "auditor"] },
+    { id = "dan", name = "Dan Davis", roles = ["custodian"] },
+    { id = "eve", name = "Eve Evans", roles = ["custodian"] },
+    { id = "fay", name = "Fay Frank", roles = ["custodian"] },
+    { id = "quinn", name = "Quinn Queen", roles = ["approver"], groups = ["quality"] },
+    { id = "rita", name = "Rita Reed", roles = ["requester"], groups = ["engineering"] },
+    { id = "sam", name = "Sam Stone", roles = ["approver"], groups = ["security"] },
+]
+"""
+_LOG = """
+[log]
+token = "log"
+label = "{label}"
+path = "../log"
+witnesses = ["{witness}"]
+"""
+
+
 def play(story: Story, stage: Stage) -> None:
-    """From an empty folder to keys and certificates."""
+    """From an empty folder to people, tokens, a log, and the first keys and certificates."""
     story.chapter(
-        "1. An authority, and keys that never leave their security modules",
+        "1. An authority, its people, and a log",
         "A maker of infusion pumps sets up. A *hardware security module* (HSM) creates keys inside itself and signs "
-        "with them; it never gives them out. Here SoftHSM plays the part of four HSMs: same interface (PKCS#11), but "
+        "with them; it never gives them out. Here SoftHSM plays the part of six HSMs: same interface (PKCS#11), but "
         "files on disk, so it protects nothing. The PINs are random, and stand in files under `fake/`.",
     )
     _repository(story, stage)
+    _people(story, stage)
     _tokens(story, stage)
-    _device_keys(story, stage)
+    _log(story, stage)
+    _role_keys(story, stage)
     _other_keys(story, stage)
     _certificates(story, stage)
-    _check(story, stage)
 
 
 def _repository(story: Story, stage: Stage) -> None:
@@ -41,9 +68,27 @@ def _repository(story: Story, stage: Stage) -> None:
     story.finish(step, f"authority/ and the product {PRODUCT}, for the board {BOARD}")
 
 
+def _people(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "Who is who",
+        "`people.toml` says who may ask, who may approve, and who has which role in a ceremony. `allowed_signers` is "
+        "OpenSSH's own file: it says whose SSH key is whose.",
+        "Approving a release takes the SSH key that a person has already, in hardware if there is one. No new password.",
+    )
+    stage.write(step, "authority/people.toml", _PEOPLE)
+    for person in (REQUESTER, *APPROVERS):
+        stage.run(step, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", person, "-f", f"fake/{person}"])
+    lines = [
+        f"{person} {(stage.folder / 'fake' / f'{person}.pub').read_text(encoding='ascii')}"
+        for person in (REQUESTER, *APPROVERS)
+    ]
+    stage.write(step, "authority/allowed_signers", "".join(lines))
+    story.finish(step, "nine people; three of them have SSH keys, and each of these says whose it is")
+
+
 def _tokens(story: Story, stage: Stage) -> None:
     step = story.begin(
-        "Four tokens: three roots and a release HSM",
+        "Six tokens: three roots, a release HSM, one for certificates, one for the log",
         "Each HSM is initialised, gets its PINs, and is pinned by its serial number in the site's file.",
         "A root alone can do nothing: two of three must agree. The release HSM is used often, so it may do less.",
     )
@@ -61,20 +106,31 @@ def _tokens(story: Story, stage: Stage) -> None:
     story.finish(step, f"{len(serials)} tokens, each with a serial number and PINs of its own")
 
 
-def _device_keys(story: Story, stage: Stage) -> None:
+def _log(story: Story, stage: Stage) -> None:
     step = story.begin(
-        "The keys that devices will obey",
-        "Generated inside the HSMs: three roots, three bootloader keys, one application-release and one production "
-        "key.",
-        "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way "
-        "round.",
+        "The audit log, and a witness",
+        "From here on, whatever a key does is written into a log before the result is used. A key of the log's own "
+        "signs its state. A *witness*, on a machine of its own, cosigns that state.",
+        "Nobody, not even whoever runs these machines, can later take an entry out, change one, or show two people two "
+        "different logs.",
     )
-    for number, token in enumerate(ROOT_TOKENS, start=1):
-        for role in ("root", "bootloader-release"):
-            generate_key(stage, step, token, key_label(role, sequence=number))
+    generate_key(stage, step, "log", LOG_KEY)
+    witness = stage.report(step, "audit", "witness", "new", "witness", "--name", "witness.example/hall-2")
+    stage.append(step, "authority/strongroom.toml", _LOG.format(label=LOG_KEY, witness=witness["key"]))
+    stage.strongroom(step, "audit", "init", prints="strongroom-log/")
+    story.finish(step, "log/ has its first entry, and a checkpoint signed by the log's key")
+
+
+def _role_keys(story: Story, stage: Stage) -> None:
+    step = story.begin(
+        "The keys for everyday work",
+        "Generated inside the release HSM: one application-release and one production key.",
+        "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way "
+        "round. What rules both is made in the next chapter, in front of witnesses.",
+    )
     for role in ("application-release", "production"):
         generate_key(stage, step, "release", key_label(role))
-    story.finish(step, f"{2 * len(ROOT_TOKENS) + 2} keys, which the tokens never give out")
+    story.finish(step, "2 keys, which the token never gives out; no device obeys them yet")
 
 
 def _other_keys(story: Story, stage: Stage) -> None:
@@ -84,7 +140,7 @@ def _other_keys(story: Story, stage: Stage) -> None:
         "signature lets MCUboot's tools read our packages.",
         "They are separate keys, so a mistake with a certificate can never become a firmware signature.",
     )
-    generate_key(stage, step, "root-1", key_label("root-ca", _EVERY_PRODUCT))
+    generate_key(stage, step, "ca", key_label("root-ca", _EVERY_PRODUCT))
     for role in ("production-ca", "code-signing"):
         generate_key(stage, step, "release", key_label(role, _EVERY_PRODUCT))
     generate_key(stage, step, "release", key_label("compat"))
@@ -131,14 +187,3 @@ def _certificates(story: Story, stage: Stage) -> None:
         stage.strongroom(step, "cert", "csr", "--key", key, *name, common_name, "--out", f"{command}.csr.pem")
         stage.strongroom(step, "cert", command, *signing, *name, common_name, "--out", f"{command}.pem")
     story.finish(step, "a chain of three: root-ca.pem, production-ca.pem, code-signing.pem")
-
-
-def _check(story: Story, stage: Stage) -> None:
-    step = story.begin(
-        "The doctor looks at everything",
-        "`strongroom doctor` compares files, key store and product with each other.",
-        "A wrong key in a product's file would otherwise show on the day of a release.",
-    )
-    said = stage.strongroom(step, "doctor").strip()
-    expect(said == "all is well", f"the doctor says: {said}")
-    story.finish(step, said)

@@ -1,47 +1,27 @@
-"""Chapter 2: what devices trust, their bootloader, and a device that leaves the factory."""
+"""Chapter 3: the bootloader that carries the genesis trust bundle, and a device that leaves the factory."""
 
 from __future__ import annotations
 
 from demo.firmware.build import bootloader_copy_command
 from demo.scenes.authority import PRODUCT
-from demo.stage import REFUSED_BY_DEVICE, Stage, expect
+from demo.scenes.ceremony import GENESIS
+from demo.stage import Stage, expect
 from demo.story import Step, Story
 
 DEVICE_UID = "31ff6b064d4e383012471843"
-GENESIS = "trust-1.srb"
 LOT = "DEMO-LOT-1"
 
 
 def play(story: Story, stage: Stage) -> None:
     """From keys to an operational device without an application."""
     story.chapter(
-        "2. What a device trusts, and the factory",
-        "A device holds public keys only, in a *trust bundle*. The first one, the genesis bundle, is built into every "
-        "bootloader.",
+        "3. What a device trusts, and the factory",
+        "A device holds public keys only, in a *trust bundle*. The first one, the genesis bundle of the ceremony, is "
+        "built into every bootloader. It also bounds the security versions: more on that in chapter 7.",
     )
-    _genesis(story, stage)
     _bootloader(story, stage)
     _factory_image(story, stage)
     _device(story, stage)
-
-
-def _genesis(story: Story, stage: Stage) -> None:
-    step = story.begin(
-        "The genesis trust bundle, signed by two of three roots",
-        "Root 1 signs, and a device would not accept that. Root 2 adds its signature, and now it would. Root 3 stays "
-        "in its safe.",
-        "One stolen root cannot change what devices trust, and one lost root stops nothing. The bundle also bounds the "
-        "security versions: more on that in chapter 6.",
-    )
-    genesis, begun = ["bundle", "genesis", "-p", PRODUCT], "trust-1.begun.srb"
-    first = ["--root-token", "root-1", "-o", begun]
-    stage.strongroom(step, *genesis, *first, prints="1 signatures, 2 needed (not complete")
-    verdict = stage.report(step, "bundle", "verify", begun, exit_code=REFUSED_BY_DEVICE)
-    expect(verdict["name"] == "BUNDLE_SIGNATURES", f"one signature was refused as {verdict['name']}")
-    second = ["--root-token", "root-2", "--add-to", begun, "-o", GENESIS]
-    stage.strongroom(step, *genesis, *second, prints="2 signatures, 2 needed (complete)")
-    stage.strongroom(step, "bundle", "verify", GENESIS, "-p", PRODUCT, prints="accepted: version 1")
-    story.finish(step, "one signature: refused (BUNDLE_SIGNATURES); two: accepted")
 
 
 def build_bootloader(stage: Stage, step: Step, copy: str, version: str, security_version: int, *target: str) -> str:

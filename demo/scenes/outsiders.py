@@ -1,21 +1,25 @@
-"""Chapter 7: programs that are not ours look at the results, and the tokens are audited."""
+"""Chapter 10: the tokens and the log are audited, and programs that are not ours look at the results."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 
 from demo.scenes.authority import TOKENS
+from demo.scenes.releases import cosign
 from demo.stage import ROOT, Stage, expect
 from demo.story import Story
 
 
 def play(story: Story, stage: Stage) -> None:
-    """Audit, imgtool, openssl."""
+    """Audits, imgtool, openssl."""
     story.chapter(
-        "7. Others look at it",
+        "10. Others look at it",
         "What only its own maker can verify proves little. Here imgtool (of the MCUboot project) and openssl do.",
     )
     audit_tokens(story, stage)
+    audit_log(story, stage)
     look_with_imgtool(story, stage)
     _head_signature(story, stage)
     _chain(story, stage)
@@ -31,6 +35,32 @@ def audit_tokens(story: Story, stage: Stage) -> None:
     )
     stage.strongroom_together(step, *(["key", "audit", token] for token in TOKENS), prints="\n0 errors, ")
     story.finish(step, f"{len(TOKENS)} tokens, 0 errors")
+
+
+def audit_log(story: Story, stage: Stage) -> None:
+    """By our command and by the one file that shares nothing with it; then a copy with one byte changed."""
+    step = story.begin(
+        "The log is verified, and a forged one is caught",
+        "Every entry, every hash, the log's signature and the witness's. First by `strongroom`, then by a single file of "
+        "Python that an auditor can read in an hour. Then one digit in the middle of a copy is changed.",
+        "Whoever wants to hide what a key did would have to change the log, and this is what comes of it.",
+    )
+    cosign(stage, step, "cosigned-last")
+    stage.strongroom(step, "audit", "verify", "--needed", "1")
+    verifier = [sys.executable, str(ROOT / "verifiers" / "audit_log.py"), "log", "--log-key", "log/log.pub.pem"]
+    witness = (stage.folder / "witness" / "witness.vkey").read_text(encoding="ascii").strip()
+    stage.run(step, [*verifier, "--witness", witness, "--needed", "1"])
+    shutil.copytree(stage.folder / "log", stage.folder / "forged-log")
+    bundle = max(
+        (stage.folder / "forged-log" / "tile" / "entries" / "000.p").iterdir(), key=lambda path: int(path.name)
+    )
+    data = bytearray(bundle.read_bytes())
+    place = data.index(b"sign-result") + len(b"sign-result") - 1
+    data[place] ^= 1
+    bundle.write_bytes(data)
+    said = stage.refused(step, "audit", "verify", "forged-log", "--log-key", "log/log.pub.pem", exit_code=13)
+    expect("AV-" in said, f"the forged log: {said}")
+    story.finish(step, "the log holds together, and the witness agrees; of the copy it is said where it was changed")
 
 
 def look_with_imgtool(story: Story, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Chapter 6: what the device refuses; after each refusal it still starts the application that was installed."""
+"""Chapter 7: what the device refuses; after each refusal it still starts the application that was installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GENUINE = "app-1.2.0.srp"
 def play(story: Story, stage: Stage, product_id: str) -> None:
     """Each forgery by itself, and the genuine package as the control."""
     story.chapter(
-        "6. What it refuses",
+        "7. What it refuses",
         f"The device runs {INSTALLED}. Version 1.2.0 is built, and is genuine; the forgeries are made from it, so "
         "each has exactly one thing wrong. After each refusal (but one, which is shown on a copy) nothing in flash "
         "has changed but the device's own log, and the application still starts.",
@@ -33,7 +33,7 @@ def play(story: Story, stage: Stage, product_id: str) -> None:
     _log(story, stage)
 
 
-def refused(stage: Stage, step: Step, package: str, name: str, code: int) -> str:
+def refused(stage: Stage, step: Step, package: str, name: str, code: int, installed: str = INSTALLED) -> str:
     """Send a package that must be refused with this code, and start the device; returns the outcome in words."""
     report = stage.report(step, "device", "install", "device.img", package, exit_code=REFUSED_BY_DEVICE)
     expect(report["accepted"] is False, f"{package} was accepted")
@@ -42,8 +42,8 @@ def refused(stage: Stage, step: Step, package: str, name: str, code: int) -> str
     )
     written = report["flash_operations_outside_journal"]
     expect(written == 0, f"{package} was refused, but only after {written} flash operations")
-    expect_application(stage.report(step, "device", "boot", "device.img"), INSTALLED, confirmed=True)
-    return f"refused, {name} ({code}); nothing was erased, and {INSTALLED} still starts"
+    expect_application(stage.report(step, "device", "boot", "device.img"), installed, confirmed=True)
+    return f"refused, {name} ({code}); nothing was erased, and {installed} still starts"
 
 
 def _genuine(story: Story, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Chapters 3 to 5: the first application, an update through a power cut, and a new bootloader."""
+"""Chapters 4 to 6: the first application, an update through a power cut, and a new bootloader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 from demo.firmware.build import application_command
 from demo.scenes.authority import PRODUCT
-from demo.scenes.factory import GENESIS, build_bootloader
+from demo.scenes.ceremony import GENESIS
+from demo.scenes.factory import build_bootloader
 from demo.stage import POWER_CUT, Stage, expect
 from demo.story import Step, Story
 
@@ -46,7 +47,7 @@ def play(story: Story, stage: Stage) -> None:
 
 def _first_installation(story: Story, stage: Stage) -> int:
     story.chapter(
-        "3. The first application",
+        "4. The first application",
         "A small program in C for a Cortex-M4, compiled with arm-none-eabi-gcc, encrypted for the device and signed.",
     )
     step = story.begin(
@@ -73,7 +74,7 @@ def _first_installation(story: Story, stage: Stage) -> int:
 def _update_through_a_power_cut(story: Story, stage: Stage, operation_count: int) -> None:
     cut_at = operation_count // 2
     story.chapter(
-        "4. An update, and the power fails in the middle of it",
+        "5. An update, and the power fails in the middle of it",
         "A device has one place for the application, which real ones nearly fill: the new one is written over the "
         "old one.",
     )
@@ -107,7 +108,7 @@ def _update_through_a_power_cut(story: Story, stage: Stage, operation_count: int
 
 def _bootloader_update(story: Story, stage: Stage) -> None:
     story.chapter(
-        "5. A new bootloader",
+        "6. A new bootloader",
         "The bootloader in use (copy A) never overwrites itself: it writes copy B, which must then prove itself.",
     )
     step = story.begin(
