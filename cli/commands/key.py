@@ -1,10 +1,13 @@
-"""`strongroom key`: the list of its commands. Those in key_changes.py change keys, those in key_reports.py never."""
+"""`strongroom key`: the list of its commands.
+
+Those in key_changes.py change keys, those in key_custody.py know of copies and backups, those in key_reports.py read.
+"""
 
 from __future__ import annotations
 
 import typer
 
-from cli.commands import key_changes, key_reports
+from cli.commands import key_changes, key_custody, key_reports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom key list")
 
@@ -28,6 +31,9 @@ _EXAMPLES = (
         key_changes.destroy,
         "destroy sr:grant:pump-x2:0001 --token release --yes-destroy-this-key sr:grant:pump-x2:0001",
     ),
+    ("backup-info", key_custody.backup_info, "backup-info root-1.backup.json"),
+    ("lost", key_custody.lost, "lost sr:root:-:0001 --token root-a --reason 'fell into the lake'"),
+    ("end-backup", key_custody.end_backup, "end-backup root-1.backup.json --reason 'stick shredded'"),
     ("backup-store", key_reports.backup_store, "backup-store --out keys-backup.sqlite"),
     ("upgrade-store", key_changes.upgrade_store, "upgrade-store --backup keys-before-upgrade.sqlite"),
 )

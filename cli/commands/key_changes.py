@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.commands.key_custody import remaining_of, remaining_text
 from cli.context import change_by_operator, now, open_session, open_store, repository_of, site_of
 from cli.key_events import KeyEvents, LoggedIntents, key_events, role_of_label
 from cli.options import JsonOption, TokenOption
@@ -27,6 +28,7 @@ from signer.tokens import KeyRef
 from signer.tokens.errors import KeyNotFound
 
 if TYPE_CHECKING:
+    from signer.custody.destruction import Destroyed
     from signer.store.key_store import KeyStore
     from signer.tokens.session import Session
 
@@ -129,6 +131,7 @@ def destroy(
     if unrecorded and token_is_lost:
         raise typer.BadParameter("--unrecorded and --token-is-lost exclude each other")
     repository = repository_of(context)
+    destroyed: Destroyed | None = None
     with key_events(repository, role_of_label(label)) as events:
         if token_is_lost:
             _record_destroyed(repository, label, reason, events)
@@ -138,10 +141,11 @@ def destroy(
                 if unrecorded:
                     _destroy_unrecorded(repository, session, label, events)
                 else:
-                    _destroy_recorded(repository, session, label, reason, events)
+                    destroyed = _destroy_recorded(repository, session, label, reason, events)
         events.is_done(EventKind.KEY_DESTROYED, label, reason=reason)
-    data: dict[str, Any] = {"label": label, "token": token, "recorded": not unrecorded, "on_token": False}
-    emit(data, as_json, f"{label} is destroyed")
+    remaining = remaining_of(destroyed)
+    data: dict[str, Any] = {"label": label, "token": token, "recorded": not unrecorded, "on_token": False, **remaining}
+    emit(data, as_json, f"{label} is destroyed{remaining_text(remaining)}")
 
 
 def upgrade_store(
@@ -196,26 +200,27 @@ def _state_change_logged(events: KeyEvents, record: KeyRecord, to: KeyState, cha
 
 def _destroy_recorded(
     repository: AuthorityRepository, session: Session, label: str, reason: str, events: KeyEvents
-) -> None:
+) -> Destroyed:
     """Record first: from then on nothing signs with it, and a rerun ends what a crash left on the token."""
+    from signer.custody.destruction import destroy_everywhere
+
+    here = (session.token.serial, session.token.label)
     with open_store(repository) as store:
         record = store.key(label)
-        if record.token.identity != (session.token.serial, session.token.label):
-            raise InputRefused(
-                f"key {label} is recorded on token {record.token.serial} ({record.token.label!r}), not on this one; "
-                "nothing was destroyed"
-            )
+        is_recorded_here = record.origin_on(here) is not None
+        if not is_recorded_here and not (record.state is KeyState.DESTROYED and record.token.identity == here):
+            recorded = ", ".join(f"{token.serial} ({token.label!r})" for token in record.tokens) or "none"
+            raise InputRefused(f"key {label} is recorded on token {recorded}, not on this one; nothing was destroyed")
         if not _is_on_token(session, record):
-            if record.state is KeyState.DESTROYED:
+            if record.state is not KeyState.DESTROYED:
+                raise KeyNotFound(
+                    f"key {label} is not on token {session.token.label!r}; `strongroom key audit` shows what is. If "
+                    "the key is gone for good, record that with --token-is-lost"
+                )
+            if not is_recorded_here:
                 raise InputRefused(f"key {label} is destroyed already, and gone from its token")
-            raise KeyNotFound(
-                f"key {label} is not on token {record.token.label!r}; `strongroom key audit` shows what is. If the key "
-                "is gone for good, record that with --token-is-lost"
-            )
         events.begins(EventKind.KEY_DESTROYED, label, reason=reason, **_key_id(record))
-        if record.state is not KeyState.DESTROYED:
-            store.change_state(record.cka_id, KeyState.DESTROYED, _change(reason))
-    session.dangerously_destroy_key(KeyRef(label, record.cka_id))
+        return destroy_everywhere(store, label, [session], _change(reason))
 
 
 def _is_on_token(session: Session, record: KeyRecord) -> bool:
@@ -244,6 +249,10 @@ def _destroy_unrecorded(repository: AuthorityRepository, session: Session, label
 def _record_destroyed(repository: AuthorityRepository, label: str, reason: str, events: KeyEvents) -> None:
     with open_store(repository) as store:
         record = store.key(label)
+        if len(record.tokens) > 1 or any(backup.ended is None for backup in record.backups):
+            raise InputRefused(
+                f"key {label} has copies or backups: record the loss of this one token with `strongroom key lost`"
+            )
         events.begins(EventKind.KEY_DESTROYED, label, reason=f"token lost: {reason}", **_key_id(record))
         store.change_state(record.cka_id, KeyState.DESTROYED, _change(f"token lost: {reason}"))
 

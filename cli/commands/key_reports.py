@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.commands.key_custody import backups_of, copies_of
 from cli.context import now, open_session, open_store, repository_of, site_of
 from cli.exit_codes import ExitCode
 from cli.options import JsonOption, OutputOption
@@ -58,10 +59,19 @@ def show(
             for item in store.certificate_history(record.cka_id)
         ]
     row = rows.key_rows([record], now())[0]
-    data: dict[str, Any] = {**row, "history": history, "certificates": certificates}
+    copies, backups = copies_of(record), backups_of(record)
+    data: dict[str, Any] = {
+        **row,
+        "history": history,
+        "certificates": certificates,
+        "copies": copies,
+        "key_backups": backups,
+    }
     lines = [f"{name}: {value}" for name, value in row.items() if value]
     lines += [f"history: {item['at']} {item['state']} by {item['who']}: {item['reason']}" for item in history]
     lines += [f"certificate: {item['serial_number']} {item['subject']} by {item['issuer']}" for item in certificates]
+    lines += [f"copy: {item['origin']} on {item['token']}, {item['since']}{item['end']}" for item in copies]
+    lines += [f"backup: {item['digest']}, {item['since']}{item['end']}" for item in backups]
     emit(data, as_json, "\n".join(lines))
 
 

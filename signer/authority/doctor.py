@@ -26,6 +26,7 @@ from signer.authority.key_intents import KeyIntents
 from signer.authority.model import Environment, PinConfig, Product, Site
 from signer.authority.public_key_files import read_public_key
 from signer.authority.repository import AuthorityRepository
+from signer.custody.intents import CustodyIntents
 from signer.tokens import Pkcs11Uri, TokenInfo
 
 _File = TypeVar("_File")
@@ -140,6 +141,9 @@ def _examine_intents(repository: AuthorityRepository) -> Iterator[Finding]:
         for intent in KeyIntents(repository.key_intents_path).all():
             begun = f"key {intent.label} on token {intent.token_label!r}, begun {intent.begun_at}, is not done"
             yield finding("DR-19", "store/intents", f"{begun}; run `strongroom key generate` again as then")
+        for act in CustodyIntents(repository.key_intents_path).all():
+            begun = f"to {act.act} key {act.label} on token {act.token[1]!r}, begun {act.begun_at}, is not done"
+            yield finding("DR-19", "store/intents", f"{begun}; resume the ceremony that began it")
     except ConfigurationError as error:
         yield finding("DR-01", "store/intents", str(error))
 

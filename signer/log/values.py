@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     KEY_DESTROYED = "key-destroyed"
     KEY_BACKED_UP = "key-backed-up"
     KEY_RESTORED = "key-restored"
+    KEY_COPY_ENDED = "key-copy-ended"
+    KEY_BACKUP_ENDED = "key-backup-ended"
     CEREMONY_BEGUN = "ceremony-begun"
     CEREMONY_RESUMED = "ceremony-resumed"
     CEREMONY_ENDED = "ceremony-ended"
