@@ -280,7 +280,9 @@ def test_witnesses_sign_the_head_with_the_keys_they_have(folder: Path, tmp_path:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key], check=True)
         lines.append(f"{name} {key.with_suffix('.pub').read_text()}")
         sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "strongroom-ceremony-v1", "-f", str(key)]
-        subprocess.run([*sign, str(folder / "head.txt")], check=True, capture_output=True, env={**os.environ, "SSH_AUTH_SOCK": ""})
+        subprocess.run(
+            [*sign, str(folder / "head.txt")], check=True, capture_output=True, env={**os.environ, "SSH_AUTH_SOCK": ""}
+        )
         (folder / "head.txt.sig").rename(folder / "witnesses" / f"{name}.sig")
     signers.write_text("".join(lines), encoding="utf-8")
     assert verify_folder(folder, allowed_signers=signers)["witnesses"] == ["bob", "cy"]

@@ -60,10 +60,25 @@ def with_backed_up_key(world: CeremonyWorld) -> None:
     (world.root / "public" / made.name).write_bytes(made.read_bytes())
 
 
+def with_log(world: CeremonyWorld) -> None:
+    """An audit log whose key is on the token that the ceremony uses too."""
+    world.ok("key", "generate", "log", "--token", "release", "--activate")
+    with (world.root / "strongroom.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[log]\ntoken = "release"\nlabel = "sr:log:-:0001"\n')
+    world.ok("audit", "init")
+
+
 def with_key_to_destroy(world: CeremonyWorld) -> None:
     world.ok("key", "generate", "grant", "--token", "spare", "--product", PRODUCT, "--activate")
 
 
+ISSUED = {
+    "product": PRODUCT,
+    "label": label("application-release", 2),
+    "token": "release",
+    "days": "400",
+    "artefact": "application-release-2.pem",
+}
 ROTATED = {
     "product": PRODUCT,
     "previous": TRUST_1,
@@ -78,17 +93,8 @@ NEW_TOKENS = {"new-token-1": "spare", "new-token-2": "root-2", "new-token-3": "r
 
 KINDS: dict[str, Kind] = {
     "root-genesis": Kind("root-genesis", CREW + CUSTODIANS, {"product": PRODUCT}),
-    "role-key-issue": Kind(
-        "role-key-issue",
-        CREW,
-        {
-            "product": PRODUCT,
-            "label": label("application-release", 2),
-            "token": "release",
-            "days": "400",
-            "artefact": "application-release-2.pem",
-        },
-    ),
+    "role-key-issue": Kind("role-key-issue", CREW, ISSUED),
+    "role-key-issue-logged": Kind("role-key-issue", CREW, ISSUED, with_log),
     "role-key-rotation": Kind("role-key-rotation", CREW + CUSTODIANS, ROTATED, with_roots),
     "revocation": Kind(
         "revocation",

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.context import open_session, open_store
+from ceremonies.transcript import parse_transcript
+from cli.context import open_log, open_session, open_store
 from pki.key_audit import ObjectClass
 from signer.authority.repository import AuthorityRepository
 from signer.custody.intents import CustodyIntents
+from signer.log.values import EventKind
 from verifiers.ceremony_transcript import NotVerified, verify_folder
+
+
+def logged(repository: AuthorityRepository, name: str) -> list[list[str]]:
+    """What the log says of the ceremony, each once: an interruption may have it say things twice, but never less."""
+    if repository.authority.log is None:
+        return []
+    log = open_log(repository, None)
+    try:
+        first = parse_transcript((repository.root / "ceremonies" / name / "transcript.jsonl").read_bytes())[0][0]
+        events = [entry.event for entry in log.find("ceremony_digest", str(first.note.fixed["digest"]))]
+    finally:
+        log.close()
+    said = {(event.kind.value, str(event.details.get("step", ""))) for event in events}
+    return sorted([kind, step] for kind, step in said if kind != EventKind.CEREMONY_RESUMED.value)
 
 
 def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
@@ -46,8 +62,10 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
     problems += [f"left: {path.name}" for path in repository.root.rglob(".*.part")]
     folder = repository.root / "ceremonies" / name
     artefacts: list[str] = []
+    signature = "none"
     try:
-        artefacts = verify_folder(folder)["artefacts"]
+        report = verify_folder(folder)
+        artefacts, signature = report["artefacts"], report["log_signature"].partition(",")[0]
     except NotVerified as error:
         problems.append(str(error))
     return {
@@ -57,5 +75,7 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
         ),
         "tokens": tokens,
         "artefacts": artefacts,
+        "signature": signature,
+        "logged": logged(repository, name),
         "problems": problems,
     }
