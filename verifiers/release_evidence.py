@@ -299,11 +299,11 @@ def _verified(signed: dict[str, Any], value: dict[str, Any], role: str, at: date
         )  # fmt: skip
     if done.returncode != 0:
         raise EvidenceRefused(rule_id, f"ssh-keygen does not accept the {what} of {value[role]!r}")
-    return Person(value[role], _key_of(signed["signature"]), _time(value["not_after"]))
+    return Person(value[role], key_of(signed["signature"]), _time(value["not_after"]))
 
 
-def _key_of(armored: str) -> bytes:
-    """The key in an SSH signature; a security key must have seen somebody (PROTOCOL.sshsig, PROTOCOL.u2f)."""
+def key_of(armored: str) -> bytes:
+    """The key in an SSH signature; EV-08 for a security key that saw nobody (PROTOCOL.sshsig, PROTOCOL.u2f)."""
     blob = base64.b64decode("".join(armored.strip().split("\n")[1:-1]), validate=True)
     parts, offset = [], 10
     for _ in range(5):
@@ -311,7 +311,10 @@ def _key_of(armored: str) -> bytes:
         parts.append(blob[offset + 4 : offset + 4 + size_bytes])
         offset += 4 + size_bytes
     key, signature = parts[0], parts[4]
-    if key[4:].startswith(b"sk-") and not signature[-5] & 1:
+    key_type = key[4 : 4 + int.from_bytes(key[:4], "big")]
+    # In the key's own algorithm the flags stand before the counter, which comes last; a browser's has more behind.
+    own = signature.startswith(len(key_type).to_bytes(4, "big") + key_type)
+    if key_type.startswith(b"sk-") and not (own and signature[-5] & 1):
         raise EvidenceRefused("EV-08", "a security key signed without anybody present")
     return key
 

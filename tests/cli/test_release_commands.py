@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pki.roles import Role
 from signer.log.audit_log import open_audit_log
 from tests.cli.release_world import terms
 from tests.cli.service_world import ServiceWorld
-from tests.cli.world import PRODUCT, label
+from tests.cli.world import PRODUCT, PROGRAM, label
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -180,6 +181,30 @@ def test_a_key_suspended_after_the_request_signs_nothing(service_world: ServiceW
     line = service_world.fails(ExitCode.POLICY, *service_world.sign_arguments(prepared, request, approvals))
     assert "[SV-21]" in line
     assert "suspended" in line
+
+
+def test_of_three_processes_at_once_one_signs_and_all_say_the_same(service_world: ServiceWorld) -> None:
+    arguments = service_world.sign_arguments(*service_world.asked())
+    command = [PROGRAM, "--authority", service_world.root, *arguments, "--json"]
+    environment = {**os.environ, **service_world.environment}
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], outputs
+    answers = [json.loads(out) for out, _ in outputs]
+    assert sorted(answer["repeated"] for answer in answers) == [False, True, True]
+    assert len({answer["package_digest"] for answer in answers}) == 1
+    assert service_world.log_kinds() == ["sign-intent", "sign-result"]
+
+
+def test_without_an_audit_log_the_service_does_not_work(service_world: ServiceWorld) -> None:
+    prepared, request, approvals = service_world.asked()
+    settings = service_world.root / "strongroom.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").partition("[log]")[0], encoding="utf-8")
+    line = service_world.fails(ExitCode.CONFIGURATION, *service_world.sign_arguments(prepared, request, approvals))
+    assert "[log]" in line
 
 
 def test_an_output_that_exists_is_not_replaced(service_world: ServiceWorld) -> None:

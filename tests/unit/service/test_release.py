@@ -18,13 +18,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.canonical_json import encode_canonical
-from pki.errors import AuditError, OutputError, PolicyViolation
+from pki.errors import AuditError, ConfigurationError, OutputError, PolicyViolation
 from policies.request import decode_request
 from signer.log.checkpoint import NoteSignature, parse_checkpoint
 from signer.packages.terms import ImageVersion, PackageType
+from signer.service import release as module
 from signer.service.evidence import decode_evidence
 from signer.service.proofs import prove_together
 from signer.service.release import Released, ReleaseDesk
+from tests.unit.log.memory_log import MemoryLog
 from tests.unit.log.software_key import SoftwareKey
 from tests.unit.packages.builders import BOOT_KEYS
 from tests.unit.service.fake.ssh_people import SshPerson
@@ -131,8 +133,6 @@ def test_if_the_log_fails_nothing_is_handed_out(world: ServiceWorld) -> None:
 
 
 def test_a_release_interrupted_after_it_was_logged_is_ended(world: ServiceWorld, monkeypatch: Any) -> None:
-    from signer.service import release as module
-
     signed = world.sign(world.order(world.prepare()))
 
     def cut(*_: Any) -> None:
@@ -170,8 +170,6 @@ def test_the_last_release_is_the_one_of_greatest_version(world: ServiceWorld) ->
 
 
 def test_a_release_file_that_is_not_what_its_name_says_is_refused(world: ServiceWorld) -> None:
-    from pki.errors import ConfigurationError
-
     released = released_bootloader(world)
     released.kept.rename(released.kept.with_name("bootloader-9.0.0.evidence.json"))
     with pytest.raises(ConfigurationError, match="as its name is not"):
@@ -324,8 +322,6 @@ def _entries_exchanged(document: dict[str, Any], world: ServiceWorld) -> None:
 
 
 def _other_log(document: dict[str, Any], world: ServiceWorld) -> None:
-    from tests.unit.log.memory_log import MemoryLog
-
     other = MemoryLog()
     for entry in world.log.entries:
         other.append([entry.event], entry.at)
@@ -401,6 +397,67 @@ def test_keys_count_as_they_did_when_the_package_was_signed(world: ServiceWorld)
         verify_release(evidence, released.package, means_of(world, allowed_signers=allowed))
 
 
+@pytest.mark.parametrize("kind", ["sk-ed25519", "sk-ecdsa"])
+def test_a_security_key_that_saw_nobody_does_not_count(kind: str) -> None:
+    """ssh-keygen accepts it; the verifier looks at the flag itself."""
+    vectors = json.loads((ROOT / "tests" / "vectors" / "ssh_signatures.json").read_bytes())
+    armored = {vector["name"]: vector["signature"] for vector in vectors}
+    assert release_evidence.key_of(armored[f"{kind}-valid"])
+    assert release_evidence.key_of(armored[f"{kind}-verified"])
+    for name in ("nobody-present", "verified-only", "webauthn"):
+        with pytest.raises(EvidenceRefused, match="EV-08"):
+            release_evidence.key_of(armored[f"{kind}-{name}"])
+
+
+def _edited(document: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    holder: Any = copy
+    for name in path[:-1]:
+        holder = holder[name]
+    holder[path[-1]] = value
+    return copy
+
+
+def test_each_rule_is_the_one_that_refuses(world: ServiceWorld) -> None:
+    released = released_bootloader(world)
+    document = json.loads(released.evidence.read_bytes())
+    first, second = document["package"]["signers"]
+    edits: list[tuple[str, dict[str, Any]]] = [
+        ("EV-01", _edited(document, "type", value="strongroom-release-evidence-2")),
+        ("EV-01", _edited(document, "package", "size_bytes", value=True)),
+        ("EV-01", _edited(document, "log", "entries", value=document["log"]["entries"][:1])),
+        ("EV-02", _edited(document, "package", "size_bytes", value=1)),
+        ("EV-03", _edited(document, "package", "head_digest", value="01" * 32)),
+        ("EV-04", _edited(document, "package", "version", value="1.0.1")),
+        ("EV-05", _edited(document, "package", "signers", value=[second, first])),
+        ("EV-05", _edited(document, "package", "signers", 1, "public_key", value=first["public_key"])),
+        ("EV-12", _edited(document, "log", "entries", 0, "proof", 0, value="01" * 32)),
+        ("EV-12", _edited(document, "log", "entries", 0, "index", value=1)),
+        ("EV-14", _edited(document, "decision", "policy_digest", value="01" * 32)),
+        ("EV-15", _edited(document, "sbom", "sha256", value="01" * 32)),
+    ]
+    for rule_id, edited in edits:
+        with pytest.raises(EvidenceRefused, match=rule_id):
+            verify_release(encode_canonical(edited), released.package, means_of(world))
+
+
+def test_what_had_expired_when_it_was_signed_is_refused(world: ServiceWorld) -> None:
+    """A log key's owner who moves the intent to a later day: people's statements had an end."""
+    released = released_bootloader(world)
+    document = json.loads(released.evidence.read_bytes())
+    later = MemoryLog(key=world.log.key)
+    for entry in world.log.entries[:2]:
+        later.append([entry.event], entry.at + timedelta(days=8))
+    later.checkpoint()
+    for index in (0, 1):
+        proof = later.prove(index)
+        hashes = [item.hex() for item in proof.hashes]
+        document["log"]["entries"][index] = {"index": index, "entry": proof.entry.decode(), "proof": hashes}
+        document["log"]["checkpoint"] = proof.checkpoint.decode()
+    with pytest.raises(EvidenceRefused, match="EV-09"):
+        verify_release(encode_canonical(document), released.package, means_of(world))
+
+
 # Witnesses
 
 
@@ -427,6 +484,23 @@ def test_a_cosigned_checkpoint_is_demanded_and_verified(world: ServiceWorld) -> 
     _, other = _cosigned(note, "witness-1", Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1"))
     with pytest.raises(EvidenceRefused, match="EV-11"):
         verify_release(evidence, released.package, means_of(world, witnesses=(other,), witnesses_min=1))
+
+
+def test_a_damaged_record_on_the_shelf_is_found(world: ServiceWorld) -> None:
+    signed = world.sign(world.order(world.prepare()))
+    record = world.shelf.record(signed.request_digest)
+    record.write_bytes(record.read_bytes().replace(b'"version":"1.0.0"', b'"version":1'))
+    with pytest.raises(PolicyViolation, match="SV-31"):
+        release(world, signed.request_digest)
+
+
+def test_a_record_of_another_signature_is_found(world: ServiceWorld) -> None:
+    signed = world.sign(world.order(world.prepare()))
+    record = world.shelf.record(signed.request_digest)
+    old = signed.package_digest.hex().encode()
+    record.write_bytes(record.read_bytes().replace(old, b"01" * 32))
+    with pytest.raises(PolicyViolation, match="SV-31"):
+        release(world, signed.request_digest)
 
 
 def test_an_inclusion_proof_leads_to_the_root_at_every_size_and_place() -> None:
