@@ -16,7 +16,7 @@ from ceremonies import engine
 from ceremonies.drift import drift_of
 from ceremonies.engine import AskSecret, Confirm, Run, Say, State, Step
 from ceremonies.rules import BEGUN_BEFORE, DRIFT, NOT_CONFIRMED, STOPPED_BY_PEOPLE
-from ceremonies.script import Participant, Script, ScriptStep, holder
+from ceremonies.script import Participant, Script, ScriptStep, holder, parts_of
 from ceremonies.transcript import (
     HEAD_FORMAT,
     TRANSCRIPT_FORMAT,
@@ -47,6 +47,8 @@ class StepView(msgspec.Struct, frozen=True):
     total: int
     step: ScriptStep
     person: Participant
+    parts: dict[str, str]
+    """Who plays each part of a role that several hold: `custodian-1` to a name."""
 
 
 class Room(Protocol):
@@ -191,7 +193,7 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
         if step.person is not None:
             person = next(found for found in self.script.people if found.id == step.person)
         number = next(place for place, found in enumerate(self.script.steps, start=1) if found.id == step.id)
-        return StepView(number, len(self.script.steps), step, person)
+        return StepView(number, len(self.script.steps), step, person, parts_of(self.script, state.absent))
 
     # The transcript
 

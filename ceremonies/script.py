@@ -261,3 +261,14 @@ def holder(script: Script, who: str, absent: frozenset[str] = frozenset()) -> Pa
     role, place = split_part(who)
     present = [person for person in script.people_in(role) if person.id not in absent]
     return present[(place or 1) - 1]
+
+
+def parts_of(script: Script, absent: frozenset[str]) -> dict[str, str]:
+    """The names of those who are present, by part: `witness-1`, `witness-2` …"""
+    return {
+        f"{role}-{place}": person.name
+        for role in script.minimum
+        for place, person in enumerate(
+            (person for person in script.people_in(role) if person.id not in absent), start=1
+        )
+    }

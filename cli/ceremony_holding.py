@@ -17,7 +17,7 @@ from ceremonies.rules import (
     NOT_REHEARSED,
     PRECONDITION,
 )
-from ceremonies.transcript import Entry, EntryType, head_text
+from ceremonies.transcript import Entry, EntryType, head_text, parse_transcript
 from ceremonies.transcript_file import TranscriptFile, read_transcript
 from cli.ceremony_answers import AS_SCRIPTED, AnsweringRoom
 from cli.ceremony_checks import preflight
@@ -142,6 +142,17 @@ def _has_begun(ceremony: LoadedCeremony) -> bool:
     """Whether there is one whole entry: before that, nothing at all was done."""
     path = ceremony.folder.transcript
     return path.is_file() and b"\n" in path.read_bytes()
+
+
+def can_be_resumed(ceremony: LoadedCeremony) -> bool:
+    """Whether it has begun, and was neither ended nor aborted."""
+    if not _has_begun(ceremony):
+        return False
+    try:
+        last = parse_transcript(ceremony.folder.transcript.read_bytes())[0][-1]
+    except (CeremonyAborted, OSError):
+        return False
+    return last.type not in {EntryType.ABORTED, EntryType.ENDED, EntryType.SIGNED}
 
 
 def _refuse_begun(ceremony: LoadedCeremony) -> None:

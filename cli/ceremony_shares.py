@@ -13,6 +13,7 @@ from pki.errors import ConfigurationError, OutputError
 from signer.custody.shares import WORDS_PER_SHARE
 
 if TYPE_CHECKING:
+    from cli.ceremony_terminal import TerminalRoom
     from signer.custody.shares import CustodianShare, SharesWanted
 
 _CLEAR = "\033[H\033[2J\033[3J"
@@ -22,11 +23,20 @@ _CLEAR = "\033[H\033[2J\033[3J"
 class TerminalShares:
     """One custodian at a time, alone before the screen. Shares are never written anywhere but on their paper."""
 
+    def __init__(self, room: TerminalRoom) -> None:
+        """The room knows who plays which part."""
+        self._room = room
+
+    def _name(self, custodian: str) -> str:
+        name = self._room.parts.get(custodian)
+        return custodian if name is None else f"{name} ({custodian})"
+
     def hand_out(self, share: CustodianShare) -> None:
         """Show the numbered words until Enter, then clear the screen."""
-        err = sys.stderr
-        input_line(f"\n  {share.custodian.upper()}: come to the screen ALONE. Paper and pen ready? Press Enter. ")
-        err.write(f"{_CLEAR}\n  The share of {share.custodian}. Write the {len(share.words)} words down.\n\n")
+        err, name = sys.stderr, self._name(share.custodian)
+        err.write("\n  A share of this key from an earlier, interrupted run is void: destroy it now.\n")
+        input_line(f"  {name}: come to the screen ALONE. Paper and pen ready? Press Enter. ")
+        err.write(f"{_CLEAR}\n  The share of {name}. Write the {len(share.words)} words down.\n\n")
         for place in range(0, len(share.words), 3):
             row = enumerate(share.words[place : place + 3], start=place + 1)
             err.write("    " + "".join(f"{number:2d} {word:<14}" for number, word in row).rstrip() + "\n")
@@ -35,7 +45,7 @@ class TerminalShares:
 
     def read_back(self, custodian: str, positions: tuple[int, ...]) -> Sequence[str]:
         """Word by word, unechoed."""
-        sys.stderr.write(f"  {custodian}: type these words from your paper; nothing is shown.\n")
+        sys.stderr.write(f"  {self._name(custodian)}: type these words from your paper; nothing is shown.\n")
         return [ask_secret(f"  word {position} of {WORDS_PER_SHARE}: ") for position in positions]
 
     def next_share(self, wanted: SharesWanted) -> str:

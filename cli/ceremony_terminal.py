@@ -30,6 +30,8 @@ class TerminalRoom:
         """Raises InputRefused without a terminal: answers are given by people, or in development by --answers."""
         self._source = source or sys.stdin
         self._out = out or sys.stderr
+        self.parts: dict[str, str] = {}
+        """Who plays which part, for custodians who are called to the screen."""
         if not (self._source.isatty() and self._out.isatty()):
             raise InputRefused("a ceremony needs a terminal; in a development environment, --answers FILE does without")
 
@@ -69,6 +71,7 @@ class TerminalRoom:
 
     def before_act(self, view: StepView) -> None:
         """What will be done, and Enter before it is."""
+        self.parts = view.parts
         self._header(view)
         self._paragraph(view.step.text, "    ")
         while self._asked("Press Enter to have it done: "):
@@ -122,5 +125,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, str) and len(value) >= 16 and all(char in "0123456789abcdef" for char in value):
         return " ".join(value[place : place + 4] for place in range(0, len(value), 4))
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return "; ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_shown(item)}" for name, item in value.items())
     return str(value)

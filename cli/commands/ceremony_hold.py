@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,7 @@ from cli.ceremony_files import load_ceremony
 from cli.commands.ceremony_prepare import NameArgument
 from cli.context import repository_of
 from cli.options import JsonOption
-from cli.output import emit, read_input
+from cli.output import emit, read_input, say
 from pki.errors import CeremonyAborted, InputRefused
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def run(
     wanted = _digest(digest)
     manner = _manner(repository, answers)
     loaded = load_ceremony(repository, name)
-    entries = begin(repository, loaded, wanted, manner)
+    with _hint(loaded):
+        entries = begin(repository, loaded, wanted, manner)
     _report(loaded, entries, as_json)
 
 
@@ -82,8 +85,22 @@ def resume(
     repository = repository_of(context)
     manner = _manner(repository, answers)
     loaded = load_ceremony(repository, name)
-    entries = resumed(repository, name, manner)
+    with _hint(loaded):
+        entries = resumed(repository, name, manner)
     _report(loaded, entries, as_json)
+
+
+@contextmanager
+def _hint(loaded: LoadedCeremony) -> Iterator[None]:
+    """What went wrong is said by the error; that the ceremony goes on is said here."""
+    from cli.ceremony_holding import can_be_resumed
+
+    try:
+        yield
+    except BaseException:
+        if can_be_resumed(loaded):
+            say(f"the ceremony is not over: `strongroom ceremony resume {loaded.script.name}` continues it")
+        raise
 
 
 def _digest(text: str) -> bytes:
@@ -103,7 +120,8 @@ def _manner(repository: AuthorityRepository, answers: Path | None) -> Manner:
     if answers is None:
         from cli.ceremony_terminal import TerminalRoom
 
-        return Manner(TerminalRoom(), TerminalShares(), "live")
+        room = TerminalRoom()
+        return Manner(room, TerminalShares(room), "live")
     if repository.authority.environment.value == "production":
         raise CeremonyAborted(ANSWERS_IN_PRODUCTION, "in production people answer, not a file; leave --answers out")
     from cli.ceremony_answers import AnsweringRoom, read_answers
