@@ -34,7 +34,7 @@ def encode_rows(
     encoded = [encode_entry(event, at) for event in order.events]
     made = []
     for number, (event, entry) in enumerate(zip(order.events, encoded, strict=True), first):
-        rows.append((number, text, event.kind.value, event.actor, entry))
+        rows.append((number, text, entry))
         names += [(name, value, number) for name, value in indexed_values(event)]
         made.append(LoggedEntry(index=number, at=at, event=event, leaf_hash=leaf_hash(entry)))
     return at, tuple(made)

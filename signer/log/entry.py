@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,7 +21,6 @@ INDEXED_NAMES = ("request_digest", "head_digest", "key_label", "product", "cerem
 INDEXED_VALUE_LENGTH_MAX = 200
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _LEAF = b"\x00"
-_NAME = re.compile(r"[a-z0-9_]{1,40}")
 
 _sorted_encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -55,13 +54,13 @@ def encode_entry(event: Event, at: datetime) -> bytes:
 
 
 def _is_plain(details: dict[str, Any]) -> bool:
-    """Whether msgspec writes the same bytes as RFC 8785 does: short names in ASCII, and no value but str, int, bool.
+    """Whether msgspec writes the same bytes as RFC 8785 does: names in ASCII, and no value but ASCII text, int, bool.
 
     It is thirty times as fast, and every signature logs two entries (docs/adr/0051).
     """
     for name, value in details.items():
         kind = type(value)
-        if not _NAME.fullmatch(name) or not (
+        if not (name.isascii() and name.isidentifier()) or not (
             (kind is str and value.isascii()) or kind is bool or (kind is int and -INTEGER_MAX <= value <= INTEGER_MAX)
         ):
             return False
@@ -104,10 +103,14 @@ def leaf_hash(entry: bytes) -> bytes:
 
 def time_text(at: datetime) -> str:
     """`YYYY-MM-DDThh:mm:ssZ`; ValueError for a time that is not in UTC."""
-    offset = at.utcoffset()
-    if offset is None or offset:
+    if at.utcoffset() != timedelta(0):
         raise ValueError("a time in the log is in UTC")
-    return at.strftime(_TIME) if at.year > 999 else at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _utc_text(at)
+
+
+@lru_cache(maxsize=16)
+def _utc_text(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

@@ -32,8 +32,7 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_FORMAT};
 CREATE TABLE log (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL) STRICT;
 CREATE TABLE entries (
-    number INTEGER PRIMARY KEY CHECK (number >= 0), at TEXT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL,
-    entry BLOB NOT NULL
+    number INTEGER PRIMARY KEY CHECK (number >= 0), at TEXT NOT NULL, entry BLOB NOT NULL
 ) STRICT;
 CREATE TABLE names (
     name TEXT NOT NULL, value TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (name, value, number)
@@ -59,8 +58,8 @@ _ADVICE = {
     sqlite3.SQLITE_NOTADB: "it is not a database, or its beginning is damaged; `strongroom audit rebuild`",
 }
 
-Row = tuple[int, str, str, str, bytes]
-"""Of an entry: number, time, kind, actor, bytes."""
+Row = tuple[int, str, bytes]
+"""Of an entry: number, time, bytes."""
 
 
 @contextmanager
@@ -136,7 +135,7 @@ def newest(connection: sqlite3.Connection) -> tuple[int, str | None]:
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row], names: Iterable[tuple[str, str, int]]) -> None:
     """Add entries; numbers are without gaps by the caller's care, and unique by the table's."""
-    connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
     connection.executemany("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", names)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -59,23 +59,36 @@ class LoggedKey:
 
         Whatever is raised, no signature is released.
         """
-        details = {**self._details, "digest": digest.value.hex()}
-        intent = self._append(EventKind.SIGN_INTENT, details)
-        details = {**details, "intent": intent.index}
+        return self.sign_all((digest,), scheme)[0]
+
+    def sign_all(self, digests: Sequence[Digest], scheme: Scheme) -> tuple[Signature, ...]:
+        """Sign one after the other, between the intents and the results of all: two commits, however many there are.
+
+        Raises as `sign`; then what was signed before the failure is in the log, and no signature is released.
+        """
+        details = [{**self._details, "digest": digest.value.hex()} for digest in digests]
+        intents = self._append([Event(kind=EventKind.SIGN_INTENT, actor=self._actor, details=item) for item in details])
+        details = [{**item, "intent": intent.index} for item, intent in zip(details, intents, strict=True)]
+        signatures: list[Signature] = []
+        results: list[Event] = []
         try:
-            signature = self._key.sign(digest, scheme)
+            for digest, item in zip(digests, details, strict=True):
+                signature = self._key.sign(digest, scheme)
+                signatures.append(signature)
+                done = {**item, "signature_sha256": hashlib.sha256(signature.value).hexdigest()}
+                results.append(Event(kind=EventKind.SIGN_RESULT, actor=self._actor, details=done))
         except BaseException as error:
+            failed = {**details[len(results)], "error": type(error).__name__}
+            results.append(Event(kind=EventKind.SIGN_FAILED, actor=self._actor, details=failed))
             # The error itself is what the caller must hear of, also when the log cannot be told.
             with suppress(AuditError, Rollback):
-                self._append(EventKind.SIGN_FAILED, {**details, "error": type(error).__name__})
+                self._append(results)
             raise
-        signature_sha256 = hashlib.sha256(signature.value).hexdigest()
-        self._append(EventKind.SIGN_RESULT, {**details, "signature_sha256": signature_sha256})
-        return signature
+        self._append(results)
+        return tuple(signatures)
 
-    def _append(self, kind: EventKind, details: dict[str, Any]) -> LoggedEntry:
-        event = Event(kind=kind, actor=self._actor, details=details)
-        return self._log.append((event,), self._clock())[0]
+    def _append(self, events: Sequence[Event]) -> tuple[LoggedEntry, ...]:
+        return self._log.append(events, self._clock())
 
     def __repr__(self) -> str:
         return f"<LoggedKey {self.label!r}>"

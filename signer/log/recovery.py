@@ -188,7 +188,7 @@ def _fill(connection: sqlite3.Connection, folder: Path, size: int) -> bytes:
         for entry in read_bundle(folder, number, min(TILE_WIDTH, size - number * TILE_WIDTH)):
             logged = decode_entry(tree.size, entry)
             event = logged.event
-            rows.append((logged.index, time_text(logged.at), event.kind.value, event.actor, entry))
+            rows.append((logged.index, time_text(logged.at), entry))
             names += [(name, value, logged.index) for name, value in indexed_values(event)]
             tree.add(logged.leaf_hash)
         index_file.insert(connection, rows, names)

@@ -9,10 +9,10 @@ from datetime import datetime
 import pytest
 
 from pki.errors import AuditError, Rollback
-from pki.values import Digest, Scheme
+from pki.values import Digest, Scheme, Signature
 from signer.log.logged_key import LoggedKey
 from signer.log.values import Event, LoggedEntry
-from signer.signing_key import sign_verified
+from signer.signing_key import sign_verified, verify_signature
 from tests.unit.log.logs import BEGUN, LABEL, later
 from tests.unit.log.memory_log import MemoryLog
 from tests.unit.log.software_key import SoftwareKey
@@ -114,3 +114,32 @@ def test_a_key_outside_the_scheme_of_labels_has_no_product() -> None:
     log = MemoryLog()
     LoggedKey(SoftwareKey(), "other", log, "ada", "a test", lambda: BEGUN).sign(DIGEST, Scheme.ECDSA_P256_SHA256_RAW)
     assert "product" not in log.entries[0].event.details
+
+
+def test_many_are_signed_between_two_appends() -> None:
+    key, log = SoftwareKey(), FailingLog()
+    digests = [Digest(bytes([number]) * 32) for number in range(5)]
+    made = logged(key, log)
+    signatures = made.sign_all(digests, Scheme.ECDSA_P256_SHA256_RAW)
+    for digest, signature in zip(digests, signatures, strict=True):
+        verify_signature(key.public_key, digest, signature)
+    assert log.appends == 2
+    assert log.kinds() == ["sign-intent"] * 5 + ["sign-result"] * 5
+    results = [entry.event.details for entry in log.entries[5:]]
+    assert [item["intent"] for item in results] == list(range(5))
+    assert [item["digest"] for item in results] == [digest.value.hex() for digest in digests]
+
+
+def test_of_many_none_is_released_when_one_fails() -> None:
+    class FailsThird(SoftwareKey):
+        def sign(self, digest: Digest, scheme: Scheme) -> Signature:
+            self.fails_with = TokenLostError() if self.calls == 2 else None
+            return super().sign(digest, scheme)
+
+    key, log = FailsThird(), MemoryLog()
+    digests = [Digest(bytes([number]) * 32) for number in range(5)]
+    with pytest.raises(TokenLostError):
+        logged(key, log).sign_all(digests, Scheme.ECDSA_P256_SHA256_RAW)
+    assert log.kinds() == ["sign-intent"] * 5 + ["sign-result"] * 2 + ["sign-failed"]
+    assert log.entries[-1].event.details["intent"] == 2
+    assert key.calls == 3
