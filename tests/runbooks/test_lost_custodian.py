@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.runbooks.conftest import DRILL, PRODUCT, Drill
 from tests.runbooks.runbook import cases
 
@@ -35,6 +37,7 @@ def make_key_with_backup(drill: Drill) -> None:
     world.product_file.write_text(text.replace(f"sr:application-release:{PRODUCT}:0001", BACKED_UP), encoding="utf-8")
 
 
+@pytest.mark.campaign
 def test_a_custodian_with_a_share_is_gone(drill: Drill) -> None:
     make_key_with_backup(drill)
     (drill.world.root / "fake" / "shares" / "custodian-1.share").unlink()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from tests.runbooks.conftest import Drill
 from tests.runbooks.runbook import cases
 
@@ -11,6 +13,7 @@ RUNBOOK = "lost-log-or-store"
 A, B, C, D = cases(RUNBOOK)
 
 
+@pytest.mark.campaign
 def test_a_damaged_index_is_made_again_from_the_tiles(drill: Drill) -> None:
     index = drill.world.root / "log" / "index.sqlite"
     content = bytearray(index.read_bytes())
@@ -19,6 +22,7 @@ def test_a_damaged_index_is_made_again_from_the_tiles(drill: Drill) -> None:
     drill.hold(RUNBOOK, A)
 
 
+@pytest.mark.campaign
 def test_a_lost_log_is_restored_from_its_backup(drill: Drill) -> None:
     shutil.rmtree(drill.world.root / "log")
     drill.hold(RUNBOOK, B)
@@ -29,6 +33,7 @@ def test_a_lost_key_store_is_restored_and_the_newer_log_kept(drill: Drill) -> No
     drill.hold(RUNBOOK, C)
 
 
+@pytest.mark.campaign
 def test_a_changed_log_is_found_and_left_alone(drill: Drill) -> None:
     index = drill.world.root / "log" / "index.sqlite"
     bundle = max((drill.world.root / "log" / "tile" / "entries").rglob("*.p/*"), key=lambda path: int(path.name))

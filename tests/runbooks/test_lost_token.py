@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from signer.tokens import ModuleConfig, find_module, list_tokens, load_module
 from tests.runbooks.conftest import Drill
 from tests.runbooks.runbook import cases
@@ -25,6 +27,7 @@ def lose(drill: Drill, label: str) -> None:
     raise AssertionError(f"no folder of token {label}")
 
 
+@pytest.mark.campaign
 def test_a_lost_token_with_role_keys(drill: Drill) -> None:
     lose(drill, "release")
     drill.hold(RUNBOOK, ROLE_KEYS)
