@@ -182,8 +182,15 @@ def _steps(fixed: Mapping[str, Any], entries: Sequence[Entry], people: Sequence[
         id_, who = plain(item.get("id")), plain(item.get("who"))
         entry = done.get(id_)
         at, result, facts = ("", "", ()) if entry is None else (entry.at, _result(entry), _step_facts(entry))
-        steps.append(StepDone(number, id_, who, names.get(who, ABSENT), plain(item.get("text")), at, result, facts))
+        name = names.get(who) or _named_in(entry, people)
+        steps.append(StepDone(number, id_, who, name, plain(item.get("text")), at, result, facts))
     return tuple(steps)
+
+
+def _named_in(entry: Entry | None, people: Sequence[Person]) -> str:
+    """At the roll call every custodian is just `custodian` in the script; the entry says who it was."""
+    id_ = None if entry is None else entry.note.fixed.get("person")
+    return next((person.name for person in people if person.id == id_), ABSENT)
 
 
 def _result(entry: Entry) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TRANSCRIPT = "transcript.jsonl"
 _FILES = ("plan.yaml", "review.json", "rehearsal.jsonl", _TRANSCRIPT, "head.txt")
 _FILE_SIZE_BYTES_MAX = 64 * 1024 * 1024
+_BUNDLE_DIGEST = "digest of the bundle"
+_BUNDLE_CONTENT = "content"
 _PAGES = "report.html", "report.pdf"
 
 
@@ -110,7 +112,24 @@ def _artefacts(folder: Path, content: ReportContent) -> tuple[DescribedArtefact,
             described.append(describe(ArtefactFile(name, _read(place / name), digest), _bundle_facts))
         else:
             described.append(missing(name, digest))
-    return tuple(described)
+    return _without_repeats(described)
+
+
+def _without_repeats(artefacts: list[DescribedArtefact]) -> tuple[DescribedArtefact, ...]:
+    """A bundle that is signed root by root is several files; what it says stands once, then only who signed."""
+    import msgspec
+
+    first: dict[str, str] = {}
+    shortened = []
+    for artefact in artefacts:
+        facts = dict(artefact.facts)
+        digest = facts.get(_BUNDLE_DIGEST)
+        if digest in first:
+            facts[_BUNDLE_CONTENT] = f"the same as {first[digest]}, but\n{facts[_BUNDLE_CONTENT].splitlines()[-1]}"
+        elif digest is not None:
+            first[digest] = artefact.name
+        shortened.append(msgspec.structs.replace(artefact, facts=tuple(facts.items())))
+    return tuple(shortened)
 
 
 def _bundle_facts(content: bytes) -> tuple[Fact, ...] | None:
@@ -123,7 +142,7 @@ def _bundle_facts(content: bytes) -> tuple[Fact, ...] | None:
         fields = bundle_fields(parse_trust_bundle(content))
     except Refused:
         return None
-    return (("digest of the bundle", fields["digest"]), ("content", bundle_text(fields)))
+    return ((_BUNDLE_DIGEST, fields["digest"]), (_BUNDLE_CONTENT, bundle_text(fields)))
 
 
 def _read(path: Path) -> bytes:

@@ -118,6 +118,7 @@ def test_every_step_stands_with_its_time_and_its_result(page: Page) -> None:
     assert content.steps[4].result == "Typed: digest agrees"
     assert content.steps[5].facts == (("token", "release"), ("serial", "0123456789abcdef"), ("token label", "release"))
     assert content.steps[6].person == "Ada Example"
+    assert content.steps[2].person == "Cy Example"
     alone = [{"id": "ada", "name": "Ada", "role": "operator"}, {"id": "bob", "name": "Bob", "role": "witness"}]
     assert read_content(retold({EntryType.BEGUN: {"people": alone}})).steps[4].person == "Bob"
     assert content.steps[6].result == "Done: continued after an interruption: the key was on the token."
