@@ -56,7 +56,7 @@ def encode_entry(event: Event, at: datetime) -> bytes:
 def _is_plain(details: dict[str, Any]) -> bool:
     """Whether msgspec writes the same bytes as RFC 8785 does: names in ASCII, and no value but ASCII text, int, bool.
 
-    It is thirty times as fast, and every signature logs two entries (docs/adr/0051).
+    It is more than twice as fast, and every signature logs two entries (docs/adr/0051).
     """
     for name, value in details.items():
         kind = type(value)
