@@ -25,6 +25,7 @@ from signer.authority.model import Product, Site
 _PLACEHOLDER = re.compile(r"<([a-z0-9-]+(?:\.[a-z]+)?)>")
 _ARTEFACT = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _TEXT_LENGTH_MAX = 200
+_NOT_IN_REPOSITORY = "a file is named relative to the authority repository, and is in it"
 
 # What `does` says in scripts and transcripts for steps that run no act.
 SAY = "say"
@@ -98,12 +99,24 @@ def make_script(plan: Plan, part: CeremonyPart, site: Site, people: People, prod
         air_gapped=part.air_gapped,
         date=part.date,
         product=product_name(plan, part),
-        files=tuple(str(values[name]) for name, given in sorted(plan.parameters.items()) if given.type == "file"),
+        files=_files(plan.parameters, values, own_steps),
         room=tuple(_filled(item, texts, "room") for item in plan.room),
         people=participants,
         minimum={role: demand.minimum for role, demand in plan.roles.items()},
         steps=(*_roll_call(participants), *own_steps),
     )
+
+
+def _files(
+    parameters: Mapping[str, Parameter], values: Mapping[str, str | int], steps: list[ScriptStep]
+) -> tuple[str, ...]:
+    """Every file that the ceremony reads, whether a value names it or a step does. Raises ConfigurationError CE-03."""
+    named = {str(values[name]) for name, given in parameters.items() if given.type == "file"}
+    read = {path for step in steps if step.act is not None for path in step.act.files()}
+    for path in sorted(read):
+        if _leads_out(path):
+            raise _refused(path, _NOT_IN_REPOSITORY)
+    return tuple(sorted(named | read))
 
 
 # Values
@@ -148,14 +161,18 @@ def _problem_of(parameter: Parameter, value: str, site: Site) -> str | None:
         return f"there is no role {value!r}"
     if parameter.type == "artefact" and not _ARTEFACT.fullmatch(value):
         return f"{value!r} cannot be the name of an artefact"
-    if parameter.type == "file" and (value.startswith("/") or ".." in value.split("/")):
-        return "a file is named relative to the authority repository, and is in it"
+    if parameter.type == "file" and _leads_out(value):
+        return _NOT_IN_REPOSITORY
     if parameter.type == "label":
         try:
             parse_key_label(value)
         except ConfigurationError as error:
             return str(error)
     return None
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith("/") or ".." in path.split("/")
 
 
 def _refused(name: str, problem: str) -> ConfigurationError:

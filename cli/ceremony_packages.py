@@ -52,6 +52,8 @@ def sign_by_request(
         request=signed_statement(root / str(act.request), "request"),
         approvals=tuple(signed_statement(root / path, "approval") for path in act.approvals),
         prepared=root / act.prepared,
+        sbom=None if act.sbom is None else root / act.sbom,
+        test_evidence=None if act.tests is None else root / act.tests,
     )
     with _ReleaseKeys(repository, site, keys) as release_keys:
         log = log_of(release_keys)

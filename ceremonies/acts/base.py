@@ -103,6 +103,10 @@ class Act(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """The site's names of the tokens that must be unlocked."""
         return ()
 
+    def files(self) -> tuple[str, ...]:
+        """The files of the authority repository that it reads: the reviewed digest covers them."""
+        return ()
+
     def foresee(self, foreseen: Foreseen) -> Foreseen:
         """What will be after it. Raises CeremonyAborted, ConfigurationError if it could not be done then."""
         raise NotImplementedError

@@ -79,6 +79,10 @@ class SignBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The root's token."""
         return (self.token,)
 
+    def files(self) -> tuple[str, ...]:
+        """The version before, for a successor."""
+        return () if self.previous is None else (self.previous,)
+
     def foresee(self, foreseen: Foreseen) -> Foreseen:
         """The bundle is there, and the root can sign."""
         foreseen.require_artefact(self.bundle)

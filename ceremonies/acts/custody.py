@@ -165,6 +165,10 @@ class RestoreKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The token that gets it."""
         return (self.token,)
 
+    def files(self) -> tuple[str, ...]:
+        """The backup file."""
+        return (self.backup,)
+
     def foresee(self, foreseen: Foreseen) -> Foreseen:
         """The key is recorded, alive, and not on this token. Raises CeremonyAborted CE-15."""
         foreseen.require_unlocked(self.token)

@@ -34,6 +34,8 @@ class SignPackage(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
     artefact: str
     request: str | None = None
     approvals: Annotated[tuple[str, ...], msgspec.Meta(max_length=8)] = ()
+    sbom: str | None = None
+    tests: str | None = None
 
     def text(self) -> str:
         """For the script."""
@@ -44,6 +46,12 @@ class SignPackage(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def tokens(self) -> tuple[str, ...]:
         """Those of the signers, and of the trailer's key."""
         return self.tokens_used
+
+    def files(self) -> tuple[str, ...]:
+        """The package; the request and the approvals with their signatures; what the request speaks of."""
+        statements = (*((self.request,) if self.request is not None else ()), *self.approvals)
+        others = tuple(path for path in (self.sbom, self.tests) if path is not None)
+        return (self.prepared, *statements, *(f"{path}.sig" for path in statements), *others)
 
     def foresee(self, foreseen: Foreseen) -> Foreseen:
         """The keys can sign then. Raises CeremonyAborted CE-15."""

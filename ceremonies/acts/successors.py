@@ -47,6 +47,10 @@ class MakeSuccessorBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=
         parts += [f"Accepted danger: {rule}." for rule in self.accept]
         return " ".join(parts)
 
+    def files(self) -> tuple[str, ...]:
+        """The version before."""
+        return (self.previous,)
+
     def foresee(self, foreseen: Foreseen) -> Foreseen:
         """Every key that it names exists then, and those that become current can sign. Raises CeremonyAborted CE-15."""
         for label in (*self.add, *(self.roots or ())):
