@@ -1,4 +1,4 @@
-"""`make demo`: from an empty folder to a device that installs, updates, recovers, boots and refuses.
+"""`make demo`: from an empty folder, over a key ceremony, to a device that installs, updates, recovers and refuses.
 
 Everything goes through the `strongroom` command, as a person would use it; openssl and imgtool look on. Any outcome
 that is not the expected one ends the demonstration with exit code 1, and no story.
@@ -16,7 +16,7 @@ from demo.stage import ROOT, DemoFailed, Stage, open_stage
 from demo.story import Story
 
 _OPENING = """\
-# From an empty folder to a device that updates, recovers and refuses
+# From an empty folder, over a key ceremony, to a device that updates, recovers and refuses
 
 This is what one run of `make demo` did: every step, why it matters, the exact command, and what came of it. Had any
 step come out differently, the run would have stopped there, and this file would not exist.
@@ -27,7 +27,7 @@ programs; here only the line of it is shown that says it in words.
 
 **What is real here:** every signature by the authority is made through PKCS#11, the interface of every HSM; packages,
 trust bundle, certificates and factory image are in the formats of `docs/spec/`; the application is compiled for a
-Cortex-M4; imgtool and openssl are not ours.
+Cortex-M4; ssh-keygen, imgtool and openssl are not ours.
 
 **What is not:** the HSMs are SoftHSM, whose tokens are files that protect nothing. The device is a simulation, and the
 bootloader that runs on it is the reference, in Python: the compiled bootloader is a stand-in that carries the trust
@@ -41,14 +41,18 @@ _CLOSING = """\
 | file | what it is |
 |---|---|
 | `app-1.0.0.srp`, `app-1.1.0.srp`, `app-1.2.0.srp` | application packages, encrypted for `device.img` alone |
-| `trust-1.srb` | the genesis trust bundle |
+| `app-1.3.0.*` | a release with all that belongs to it: request, approvals, SBOM, tests, evidence |
+| `trust-1.srb`, `trust-2.srb` | the genesis trust bundle, and the one that revokes the leaked key |
+| `ceremony/` | the genesis ceremony: plan, rehearsal, transcript, `report.html`, `report.pdf` |
+| `log/` | the audit log: tiles under `tile/`, `checkpoint`, its public key |
+| `witness/` | the witness of the log, which in life is another machine |
 | `factory.hex` | what a manufacturer would flash |
 | `device.img`, `device.json` | the simulated device, and its public half |
 | `app-release.pub.pem`, `compat.pub.pem` | public keys to verify packages with |
 | `root-ca.pem`, `production-ca.pem`, `code-signing.pem` | the certificates |
 | `firmware/`, `*.elf` | the C sources, and what the compiler made of them |
 | `authority/` | the authority's files and key store |
-| `tampered-*.srp`, `forged.srp`, `app-highest.srp` | what was refused |
+| `tampered-*.srp`, `forged.srp`, `app-highest.srp`, `app-1.4.0-stolen.srp`, `forged-log/` | what was refused |
 | `fake/` | PINs and SoftHSM's tokens: worthless, made for this run |
 
 ## The price of convenience

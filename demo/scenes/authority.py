@@ -73,7 +73,7 @@ def _people(story: Story, stage: Stage) -> None:
         "Who is who",
         "`people.toml` says who may ask, who may approve, and who has which role in a ceremony. `allowed_signers` is "
         "OpenSSH's own file: it says whose SSH key is whose.",
-        "Approving a release takes the SSH key that a person has already, in hardware if there is one. No new password.",
+        "Approving a release takes the SSH key that a person has already, best in hardware. No new password.",
     )
     stage.write(step, "authority/people.toml", _PEOPLE)
     for person in (REQUESTER, *APPROVERS):

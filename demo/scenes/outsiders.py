@@ -16,7 +16,8 @@ def play(story: Story, stage: Stage) -> None:
     """Audits, imgtool, openssl."""
     story.chapter(
         "10. Others look at it",
-        "What only its own maker can verify proves little. Here imgtool (of the MCUboot project) and openssl do.",
+        "What only its own maker can verify proves little. Here a verifier that shares nothing with the rest, imgtool "
+        "(of the MCUboot project) and openssl do.",
     )
     audit_tokens(story, stage)
     audit_log(story, stage)
@@ -41,8 +42,8 @@ def audit_log(story: Story, stage: Stage) -> None:
     """By our command and by the one file that shares nothing with it; then a copy with one byte changed."""
     step = story.begin(
         "The log is verified, and a forged one is caught",
-        "Every entry, every hash, the log's signature and the witness's. First by `strongroom`, then by a single file of "
-        "Python that an auditor can read in an hour. Then one digit in the middle of a copy is changed.",
+        "Every entry, every hash, the log's signature and the witness's. First by `strongroom`, then by a single file "
+        "of Python that an auditor can read in an hour. Then one bit of one entry of a copy is changed.",
         "Whoever wants to hide what a key did would have to change the log, and this is what comes of it.",
     )
     cosign(stage, step, "cosigned-last")

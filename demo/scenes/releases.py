@@ -1,7 +1,8 @@
-"""Chapter 8: a release that somebody asks for and others approve; policies decide, the log remembers, evidence tells."""
+"""Chapter 8: a release that is asked for, approved, decided by policies, logged, and proved by evidence."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from demo.firmware.build import application_command
@@ -58,9 +59,9 @@ def play(story: Story, stage: Stage) -> None:
 def _policy(story: Story, stage: Stage) -> None:
     step = story.begin(
         "A policy of one's own",
-        "Policies are written in Cedar, lie in the authority's folder, and are reviewed like code. The shipped ones let "
-        "a developer sign alone in development; this team wants two approvals here too. The rule gets a test: without "
-        "a case in which it decides, `policy check` would say so.",
+        "Policies are written in Cedar, lie in the authority's folder, and are reviewed like code. The shipped ones "
+        "let a developer sign alone in development; this team wants two approvals here too. The rule gets a test: "
+        "without a case in which it decides, `policy check` would say so.",
         "Who may sign what is a text that can be read, tested and compared, and whose digest stands in every request.",
     )
     stage.write(step, "authority/policies/pump-x2.cedar", _POLICY)
@@ -101,7 +102,8 @@ def _approvals(story: Story, stage: Stage) -> list[str]:
         "approve`; `ssh-keygen` verifies what came out. `policy explain` then says what the policies will say.",
         "Quality and security each look, and neither can be the one who asked.",
     )
-    digest = str(stage.report(step, "package", "show", REQUEST)["digest"])
+    stage.strongroom(step, "package", "show", REQUEST)
+    digest = hashlib.sha256((stage.folder / REQUEST).read_bytes()).hexdigest()
     approvals = []
     for person in APPROVERS:
         name = f"app-{VERSION}.{person}.approval.json"

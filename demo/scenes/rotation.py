@@ -38,8 +38,7 @@ def play(story: Story, stage: Stage) -> None:
 def _theft(story: Story, stage: Stage) -> None:
     step = story.begin(
         "A package by the thief",
-        "Version 1.4.0, signed with the genuine key, past all approvals. `bundle impact` says beforehand what a "
-        "revocation would touch.",
+        "Version 1.4.0, signed with the genuine key, past all approvals.",
         "Today every device would take it: to a device the key is good. That is what the next bundle ends.",
     )
     elf = f"app-{_NEW_VERSION}.elf"
@@ -53,7 +52,8 @@ def _ceremony(story: Story, stage: Stage) -> None:
     step = story.begin(
         "A ceremony replaces the key",
         "Planned, rehearsed and held like the first one: a new key is made, the old one is recorded as compromised, "
-        "two roots sign trust bundle 2.",
+        "two roots sign trust bundle 2. `bundle impact` says what it touches: which packages install no more, which "
+        "devices stop (none), and what each has to be sent.",
         "In a bad hour nobody should have to invent the steps.",
     )
     values = {
@@ -71,6 +71,9 @@ def _ceremony(story: Story, stage: Stage) -> None:
         shutil.copy(made, place)
     stage.strongroom(step, "bundle", "diff", GENESIS, SUCCESSOR, prints="revoked")
     stage.strongroom(step, "bundle", "verify", SUCCESSOR, "--after", GENESIS, prints="accepted: version 2")
+    touched = [word for name in (f"app-{VERSION}.srp", _STOLEN) for word in ("--package", name)]
+    impact = ["bundle", "impact", SUCCESSOR, "-p", PRODUCT, "--after", GENESIS, *touched, "--device", "device.img"]
+    stage.strongroom(step, *impact, prints="SIGNER_REVOKED")
     story.finish(step, f"{SUCCESSOR}: {NEW} comes, {OLD} is revoked")
 
 
@@ -103,7 +106,7 @@ def _new_key(story: Story, stage: Stage) -> None:
     step = story.begin(
         "The new key at work",
         "The product's file names the new key now. Version 1.4.0, the genuine one, is signed with it and installed.",
-        "Work goes on. The old key is destroyed on its token; the thief's copy of it convinces no device that followed.",
+        "Work goes on. The old key is destroyed on its token; the thief's copy convinces no device that followed.",
     )
     path = stage.folder / "authority" / "products" / f"{PRODUCT}.toml"
     path.write_text(path.read_text(encoding="utf-8").replace(OLD, NEW), encoding="utf-8")
