@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pki.errors import ConfigurationError
 from pki.key_specs import KEY_SPECS, parse_key_label
 from pki.key_states import ALLOWED_TRANSITIONS, KeyState
+from pki.roles import Role
 from pki.values import PublicKey
 from signer.store.stored_times import text_to_time
 
@@ -38,6 +39,8 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     for row in connection.execute("SELECT cka_id, label, role, product, algorithm, spki FROM keys ORDER BY label"):
         yield from _key_problems(*row)
         yield from _history_problems(connection, row[0], row[1])
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'key_copies'").fetchone() is not None:
+        yield from _custody_problems(connection)
 
 
 def _key_problems(
@@ -60,6 +63,21 @@ def _key_problems(
         else:
             if expected != cka_id:
                 yield f"key {label}: its CKA_ID is not the one derived from its public key"
+
+
+def _custody_problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """Copies and backups of keys that cannot have any; a restored copy of a key that never had a backup."""
+    query = """
+        SELECT k.label, k.role, count(DISTINCT b.digest), count(CASE c.origin WHEN 'restored' THEN 1 END)
+        FROM keys AS k LEFT JOIN key_backups AS b ON b.cka_id = k.cka_id
+            LEFT JOIN key_copies AS c ON c.cka_id = k.cka_id AND c.origin <> 'generated'
+        WHERE b.digest IS NOT NULL OR c.id IS NOT NULL GROUP BY k.cka_id ORDER BY k.label
+    """
+    for label, role, backups, restored in connection.execute(query):
+        if role in {item.value for item in KEY_SPECS} and not KEY_SPECS[Role(role)].backup_permitted:
+            yield f"key {label} has a copy or a backup, and keys of role {role} have none"
+        if restored and not backups:
+            yield f"key {label} was restored, and never had a backup"
 
 
 def _history_problems(connection: sqlite3.Connection, cka_id: bytes, label: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 from pki.errors import InputRefused, PolicyViolation
 from pki.roles import Role
 from signer.store.custody_values import BACKUP_METHOD, CopyOrigin, NewBackup
-from signer.store.errors import KeyConflict, KeyStoreError
+from signer.store.errors import KeyConflict, KeyStoreDamaged, KeyStoreError
 from signer.store.key_store import KeyStore
 from signer.store.maintenance import check_key_store
 from signer.store.signing_gate import SigningPermit, require_may_sign
@@ -48,6 +48,20 @@ def test_a_key_is_recorded_with_its_backup_and_copies(store: KeyStore, store_pat
         assert store.keys(token=token.identity) == (key,)
     assert store.keys(token=THIRD_TOKEN.identity) == ()
     check_key_store(store_path)
+
+
+@pytest.mark.parametrize("role", [Role.LOG, Role.GRANT])
+def test_the_check_finds_copies_that_cannot_be(store: KeyStore, store_path: Path, role: Role) -> None:
+    store.register(new_key(role, None), change(), copies_on=[OTHER_TOKEN])
+    with pytest.raises(KeyStoreDamaged, match="have none"):
+        check_key_store(store_path)
+
+
+def test_the_check_finds_a_restoration_from_nothing(store: KeyStore, store_path: Path) -> None:
+    key = store.register(new_key(), change())
+    store.add_restored(key.cka_id, THIRD_TOKEN, LATER)
+    with pytest.raises(KeyStoreDamaged, match="never had a backup"):
+        check_key_store(store_path)
 
 
 def test_a_key_without_either_is_as_before(store: KeyStore) -> None:
