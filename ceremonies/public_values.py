@@ -1,38 +1,18 @@
 """What may be written into a transcript: plain public values of exactly the types of JSON, and nothing else.
 
-A secret cannot be put into one by mistake, because secrets here have types of their own: PINs are `Pin` buffers, shares
-and whatever a person types unechoed are `Secret`s, and neither is a type that `public_object` lets through. A subclass
+A secret cannot be put into one by mistake, because secrets have types of their own: a PIN is a `Pin`, a share a
+`CustodianShare`, a key-encryption key a `Kek`, and none of them is a type that `public_object` lets through. A subclass
 of `str` is not let through either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from pki.canonical_json import INTEGER_MAX, JsonValue
 
 _DEPTH_MAX = 8
-_Result = TypeVar("_Result")
-
-
-class Secret:
-    """Something that a person typed unechoed, or that shares were combined to. It can be used, not shown."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def use(self, consumer: Callable[[str], _Result]) -> _Result:
-        """Give the secret to the one who needs it."""
-        return consumer(self._text)
-
-    def __repr__(self) -> str:
-        return "<Secret>"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a secret is not serialised")
 
 
 def public_object(values: Mapping[str, Any]) -> dict[str, JsonValue]:

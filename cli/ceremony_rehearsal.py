@@ -49,7 +49,7 @@ def rehearsal_world(
     ceremony: LoadedCeremony, records: tuple[KeyRecord, ...]
 ) -> Iterator[tuple[AuthorityRepository, MemoryShares]]:
     """The copy of the authority, its tokens ready, and its custodians. Everything is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="strongroom-rehearsal-"))
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-rehearsal-", dir=_memory()))
     try:
         with _own_softhsm(folder) as module:
             root = folder / "authority"
@@ -69,6 +69,12 @@ def rehearsal_world(
             yield copy, made.shares
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A folder in memory, where there is one: nothing of a rehearsal then gets to a disk. None: the usual place."""
+    shared_memory = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
+    return shared_memory if os.access(shared_memory, os.W_OK) else None
 
 
 @contextmanager
