@@ -226,7 +226,7 @@ def test_a_key_goes_from_hsm_to_hsm(connected: tuple[TokenRig, TokenRig]) -> Non
 def test_the_agreed_keys_are_secret_and_each_does_one_thing(connected: tuple[TokenRig, TokenRig]) -> None:
     with connected[0].open() as source, connected[1].open() as target:
         for wrapping_key, wraps in zip(connect(source, target), (True, False), strict=True):
-            key = wrapping_key._key
+            key = wrapping_key._current()
             assert key[Attribute.TOKEN] is key[Attribute.EXTRACTABLE] is key[Attribute.MODIFIABLE] is False
             assert key[Attribute.SENSITIVE] is key[Attribute.PRIVATE] is True
             assert (key[Attribute.WRAP], key[Attribute.UNWRAP]) == (wraps, not wraps)
