@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +51,9 @@ def preflight(repository: AuthorityRepository, ceremony: LoadedCeremony, now: da
     ]
 
 
-def _checked(rule: str, check: object) -> Iterator[Finding]:
+def _checked(rule: str, check: Callable[[], None]) -> Iterator[Finding]:
     try:
-        check()  # type: ignore[operator]
+        check()
     except StrongroomError as error:
         yield Finding(rule, True, str(error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ceremonies.acts.base import Act, Foreseen, Outcome
-from ceremonies.rules import NOT_THIS_CEREMONYS, PRECONDITION
+from ceremonies.rules import NOT_THIS_CEREMONYS, PRECONDITION, STEPS_DO_NOT_FIT
 from pki.errors import CeremonyAborted, ConfigurationError, InputRefused
 from pki.key_states import KeyState
 from pki.roles import ROLES, Role
@@ -33,7 +33,7 @@ class MakeGenesisBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Every key of the product exists then, and each root has a token of its own. Raises CeremonyAborted CE-15."""
         product = foreseen.product
         if product is None or product.name != self.product:
-            raise ConfigurationError(f"the plan has no product {self.product!r}")
+            raise ConfigurationError(f"[{STEPS_DO_NOT_FIT}] the plan has no product {self.product!r}")
         on_devices = [role for role, facts in ROLES.items() if facts.device_role_number is not None]
         for role in (Role.ROOT, *on_devices):
             for config in product.keys.of_role(role):

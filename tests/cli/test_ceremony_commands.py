@@ -16,9 +16,10 @@ import pytest
 from cli.ceremony_checks import interfaces_up
 from cli.exit_codes import ExitCode
 from tests.ceremonies.conftest import *  # noqa: F403
-from tests.ceremonies.rooms import PIN, CeremonyWorld
+from tests.ceremonies.rooms import CREW, CUSTODIANS, PIN, CeremonyWorld
 from tests.ceremonies.test_refusals import digest_of
 from tests.cli.world import PROGRAM
+from tests.faults.ceremony_kinds import BACKED_UP
 
 WAIT_SECONDS = 40.0
 
@@ -248,3 +249,42 @@ def test_a_terminal_that_is_closed_and_a_wrong_pin_leave_a_ceremony_to_resume(
     terminal.expect(r"error: \[CE-22\]")
     assert terminal.end() == ExitCode.CEREMONY
     assert prompting_world.ok("ceremony", "list", "--json").json["ceremonies"][0]["state"] == "aborted"
+
+
+def test_shares_are_shown_to_one_custodian_and_cleared(ceremony_world: CeremonyWorld) -> None:
+    """A key with a backup, at a terminal: three custodians write their share down and read words of it back."""
+    values = {**BACKED_UP, "words": "2"}
+    options = [f"--value={name}={value}" for name, value in values.items()]
+    options += [f"--person={person}" for person in CREW + CUSTODIANS]
+    assert ceremony_world.process("ceremony", "new", "kept", "--plan", "backup", *options).code == ExitCode.OK
+    digest = str(ceremony_world.process("ceremony", "rehearse", "kept", "--json").json["digest"])
+    terminal = Terminal(ceremony_world, "ceremony", "run", "kept", "--digest", digest)
+    for person in ("ada", "bob", "cy", "dan", "eve", "fay"):
+        terminal.expect(r"> $")
+        terminal.type(f"{person} present")
+    terminal.expect(r"press Enter: $")
+    terminal.type("")
+    terminal.expect(r"> $")
+    terminal.type("the digest agrees")
+    terminal.expect(r"Press Enter to have it done: $")
+    terminal.type("")
+    for name in ("Dan Example (custodian-1)", "Eve Example (custodian-2)", "Fay Example (custodian-3)"):
+        terminal.expect(rf"{re.escape(name)}: come to the screen ALONE.*Press Enter\. $")
+        terminal.type("")
+        share = terminal.expect(r"Then press Enter: the screen is cleared\. $")
+        words = {int(number): word for number, word in re.findall(r"(\d+) ([a-z]+)", share)}
+        assert sorted(words) == list(range(1, 34))
+        terminal.type("")
+        terminal.expect(re.escape("\033[H\033[2J\033[3J"))
+        for _ in range(2):
+            asked = re.search(r"word (\d+) of 33: $", terminal.expect(r"word \d+ of 33: $"))
+            assert asked is not None
+            shown_before = len(terminal.shown)
+            terminal.type(words[int(asked[1])])
+            terminal.expect(r"\n")
+            assert words[int(asked[1])] not in terminal.shown[shown_before:].split("come to the screen")[0]
+    terminal.expect(r"DONE\n")
+    terminal.expect(r"Press Enter to have it done: $")
+    terminal.close()
+    transcript = (ceremony_world.ceremonies / "kept" / "transcript.jsonl").read_text(encoding="utf-8")
+    assert " ".join(words[number] for number in range(1, 5)) not in transcript
