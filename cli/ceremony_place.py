@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ceremonies.workplace import reason_of
 from cli.context import SigningKeys, change_by_operator, now, open_session, open_store, operator
+from cli.output import say
 from pki.errors import PolicyViolation
 from signer.authority.key_intents import KeyIntents
 from signer.custody.intents import CustodyIntents
@@ -41,6 +42,10 @@ class _CeremonyKeys(SigningKeys):
             session = open_session(self._repository, self._site, token_name, writable=True)
             self._sessions[token_name] = self._stack.enter_context(session)
         return self._sessions[token_name]
+
+    def has_session(self, token_name: str) -> bool:
+        """Whether the token is unlocked in this process."""
+        return token_name in self._sessions
 
     def at(self, when: datetime) -> Self:
         """Judge keys by this time from now on."""
@@ -90,6 +95,8 @@ class CeremonyPlace:
 
     def unlock(self, token: str) -> dict[str, str]:
         """Log in, with the PIN from the source that the site file names."""
+        if self._keys.has_session(token) and token not in self._unlocked:
+            say(f"Token {token} is unlocked already: its PIN was entered for the key of the audit log.")
         info = self._keys.session(token).token
         self._unlocked.add(token)
         return {"serial": info.serial, "token_label": info.label}
@@ -144,8 +151,15 @@ class CeremonyPlace:
 
     @property
     def audit_log(self) -> AuditLog | None:
-        """The authority's audit log, or None for an authority without one."""
+        """The authority's audit log, or None for an authority without one. Its key's token is opened with it."""
+        config = self.repository.authority.log
+        if config is not None and not self._keys.has_session(config.token) and self._is_asked_for(config.token):
+            say(f"The key of the audit log is on token {config.token}; its PIN is asked for now, before the next step.")
         return self._keys.at(now()).log
+
+    def _is_asked_for(self, token: str) -> bool:
+        """Whether a person enters the PIN."""
+        return token in self._site.tokens and self._site.tokens[token].pin.source in {"prompt", "protected-path"}
 
     def log(self, kind: EventKind, step: str, details: dict[str, Any]) -> None:
         """Log what a step did, once."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from cli import ceremony_checks
 from cli.ceremony_checks import Finding, preflight
 from cli.ceremony_files import load_ceremony
 from cli.context import now
@@ -75,7 +74,7 @@ def test_the_state_of_a_token(
 
 
 def test_a_full_disk(ceremony_world: CeremonyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceremony_checks.shutil, "disk_usage", lambda _folder: Usage(1024))
+    monkeypatch.setattr("cli.ceremony_checks.shutil.disk_usage", lambda _folder: Usage(1024))
     assert rules(found(ceremony_world)) == {"CE-37"}
 
 
