@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,7 +58,7 @@ def new(
         part["air_gapped"] = True
     if date is not None:
         part["date"] = date
-    folder.path.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder.path)
     write_new_file(folder.plan, new_plan_text(plans[plan], part).encode())
     try:
         loaded = load_ceremony(repository, name)
@@ -66,6 +67,18 @@ def new(
         raise
     data = {"plan": str(folder.plan), "kind": loaded.plan.kind, "digest": loaded.digest.hex()}
     emit(data, as_json, f"wrote {folder.plan}: review it, then `strongroom ceremony rehearse {name}`")
+
+
+def _make_folder(path: Path) -> None:
+    """The ceremony's folder, durably. Raises OutputError."""
+    from signer.authority.durable import sync_folder
+
+    try:
+        for folder in (path.parent, path):
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from None
 
 
 def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:
