@@ -28,7 +28,7 @@ bootloader = {{ minimum = 1, maximum = 1000 }}
 factory-test = {{ minimum = 0, maximum = 1000 }}
 
 # [[trust.revoked]]                # a revoked key leaves [keys] and stays here, for ever; see docs/spec/trust-bundle.md
-# label = "sr:application-release:{name}:0001"
+# label = "sr:application-release:{name}:0009"
 # stop = false                     # true: an application that it signed STOPS on every device
 
 [keys]                             # each key: the site's name of its token, and its label there
