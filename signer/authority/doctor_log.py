@@ -58,7 +58,7 @@ def _check(folder: Path) -> None:
 
 
 def _examine_witnesses(config: LogConfig, folder: Path) -> Iterator[Finding]:
-    from signer.log.audit_log import WITNESSED_FILE
+    from signer.log.publishing import WITNESSED_FILE
 
     advice = "without one, whoever has the log's key can replace the log; `strongroom audit witness`"
     if not config.witnesses:

@@ -21,16 +21,21 @@ from signer.log import index_file
 from signer.log.appending import Append, encode_rows
 from signer.log.checkpoint import Checkpoint, NoteSignature, TreeHead, parse_checkpoint, sign_head
 from signer.log.entry import INDEXED_NAMES, decode_entry, leaf_hash, parse_time
-from signer.log.files import replace_file
 from signer.log.group_commit import GroupCommit, Waiting
 from signer.log.merkle import inclusion_proof, root_from_inclusion
+from signer.log.publishing import (
+    CHECKPOINT_FILE,
+    WITNESSED_FILE,
+    at_right_edge,
+    publish,
+    publish_witnessed,
+    write_tiles,
+)
 from signer.log.signed_by import read_checkpoint, require_signed_by
-from signer.log.tiles import TILE_WIDTH, TileReader, TileWriter
+from signer.log.tiles import TILE_WIDTH, TileReader
 from signer.log.values import Event, InclusionProof, LoggedEntry
 from signer.signing_key import SigningKey
 
-CHECKPOINT_FILE = "checkpoint"
-WITNESSED_FILE = "witnessed"
 EVENTS_MAX = 4096
 """In one append."""
 FOUND_MAX = 100_000
@@ -88,11 +93,11 @@ class TileLog:
             last = self._newest_checkpoint(connection)
             if last is not None and last.head.size == size:
                 return last.note
-            writer = self._write_tiles(connection, last, size)
+            writer = write_tiles(self.folder, connection, last, size)
             signed = sign_head(TreeHead(self.origin, size, writer.root), self._require_key(last))
             index_file.put_checkpoint(connection, size, signed.note)
             connection.execute("COMMIT")
-            self._publish(signed)
+            publish(self.folder, signed)
             writer.remove_superseded()
             return signed.note
 
@@ -160,14 +165,14 @@ class TileLog:
             newest = self._newest_checkpoint(connection)
             connection.execute("COMMIT")
             if newest is not None and newest.head.size == head.size:
-                self._publish(grown)
-            self._publish_witnessed(grown)
+                publish(self.folder, grown)
+            publish_witnessed(self.folder, grown)
             return grown
 
     def check_right_edge(self) -> None:
         """A quick look: do tiles and newest entries lead to the newest checkpoint? Raises AuditError."""
         with self._reading() as connection:
-            self._at_right_edge(connection, self._newest_checkpoint(connection))
+            at_right_edge(self.folder, connection, self._newest_checkpoint(connection))
 
     @contextmanager
     def held_at_checkpoint(self) -> Iterator[tuple[Checkpoint, sqlite3.Connection]]:
@@ -215,32 +220,7 @@ class TileLog:
                 index_file.insert(connection, rows, names)
                 connection.execute("COMMIT")
 
-    # Checkpoints
-
-    def _write_tiles(self, connection: sqlite3.Connection, last: Checkpoint | None, size: int) -> TileWriter:
-        """Grow the tiles from the last checkpoint's size to `size`, durably."""
-        writer = self._at_right_edge(connection, last)
-        try:
-            for entry in index_file.entries(connection, 0 if last is None else last.head.size, size):
-                writer.add(entry)
-            writer.finish()
-        except OSError as error:
-            raise AuditError(
-                f"the tiles of the audit log {self.folder} cannot be written ({error.strerror}); nothing was released"
-            ) from None
-        return writer
-
-    def _at_right_edge(self, connection: sqlite3.Connection, last: Checkpoint | None) -> TileWriter:
-        """Where the tiles end, if they lead to the root of the last checkpoint. Raises AuditError."""
-        size = 0 if last is None else last.head.size
-        tail = list(index_file.entries(connection, size - size % TILE_WIDTH, size))
-        writer = TileWriter(self.folder, size, tail)
-        if last is not None and writer.root != last.head.root:
-            raise AuditError(
-                f"the tiles of the audit log {self.folder} do not lead to the root of its checkpoint; "
-                "`strongroom audit verify` says where, `strongroom audit rebuild` makes them again from the index"
-            )
-        return writer
+    # Opening
 
     def _require_key(self, last: Checkpoint | None) -> SigningKey:
         if self._key is None:
@@ -248,23 +228,6 @@ class TileLog:
         if last is not None:
             require_signed_by(last, self._key)
         return self._key
-
-    def _publish(self, checkpoint: Checkpoint) -> None:
-        self._replace(CHECKPOINT_FILE, checkpoint.note)
-
-    def _publish_witnessed(self, checkpoint: Checkpoint) -> None:
-        path = self.folder / WITNESSED_FILE
-        if path.exists() and parse_checkpoint(path.read_bytes()).head.size > checkpoint.head.size:
-            return
-        self._replace(WITNESSED_FILE, checkpoint.note)
-
-    def _replace(self, name: str, note: bytes) -> None:
-        try:
-            replace_file(self.folder / name, note)
-        except OSError as error:
-            raise AuditError(
-                f"{self.folder / name} cannot be written ({error.strerror}); nothing was released"
-            ) from None
 
     def _recover(self, end_interrupted: bool) -> None:
         """End what a crash interrupted, if that is wanted; refuse an index older than the checkpoint beside it."""
@@ -289,7 +252,7 @@ class TileLog:
             with self._writing() as connection:
                 newest = self._newest_checkpoint(connection)
                 if newest is not None:
-                    self._publish(newest)
+                    publish(self.folder, newest)
 
     # The index
 

@@ -279,6 +279,11 @@ def test_production_refuses_a_request_under_a_fake_folder(world: World) -> None:
     (world.root / "pins").mkdir()
     world.pin_file.rename(world.root / "pins" / "user.pin")
     world.site_file.write_text(pins.replace("fake/user.pin", "pins/user.pin"), encoding="utf-8")
+    # Production signs nothing without an audit log (AL-02).
+    world.ok("key", "generate", "log", "--token", "ca", "--activate")
+    text += '\n[log]\ntoken = "ca"\nlabel = "sr:log:-:0001"\n'
+    authority.write_text(text, encoding="utf-8")
+    world.ok("audit", "init")
     authority.write_text(text.replace('"development"', '"production"'), encoding="utf-8")
     out = world.out / "device.pem"
     issue = (

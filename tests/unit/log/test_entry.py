@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pki.canonical_json import encode_canonical
@@ -41,6 +41,7 @@ def test_the_bytes_are_those_of_the_specification() -> None:
     assert (entry.index, entry.at, entry.event) == (3, BEGUN, event(7))
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_every_event_has_the_one_canonical_encoding(details: dict[str, Any]) -> None:
     """The fast way and the careful one write the same bytes, and they read back."""

@@ -147,7 +147,7 @@ def test_a_tree_of_70000_has_the_tiles_of_the_specification_s_example() -> None:
         assert writer.root == root_at(70_000, TileReader(folder, 70_000).subtree) == expected
 
 
-@pytest.mark.parametrize("sizes", [(0, 1, 255, 256, 257), (0, 256, 512, 700), (0, 65_535, 65_536, 65_537)])
+@pytest.mark.parametrize("sizes", [(0, 1, 255, 256, 257), (0, 256, 512, 700), (0, 65_536, 65_537)])
 def test_tiles_grow_in_steps_to_what_they_would_be_at_once(sizes: tuple[int, ...]) -> None:
     entries = [number.to_bytes(4, "big") for number in range(sizes[-1])]
     with fast_folder() as stepwise, fast_folder() as at_once:
