@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from cli.context import signing_keys
 from cli.exit_codes import ExitCode
+from pki.errors import PolicyViolation
 from pki.roles import Role
 from signer.authority.key_generation import KeyRequest
+from signer.authority.model import KeyConfig
 from signer.custody.generation import generate_with_backup
 from signer.custody.intents import Act, CustodyIntent, CustodyIntents
 from signer.custody.kek import split_kek
@@ -138,3 +142,23 @@ def test_the_doctor_sees_interrupted_acts(world: World) -> None:
     assert "resume the ceremony" in report
     generate = ("key", "generate", "compat", "--product", "pump-x2", "--token", "release")
     assert "interrupted" in world.fails(ExitCode.CONFIGURATION, *generate)
+
+
+def test_ks_26_commands_sign_where_the_key_is_recorded(world: World, made: KeyRecord) -> None:
+    """With the copy that the product names, wherever the site has one, and nowhere else."""
+    world.ok("key", "state", KEY, "active", "--reason", "needed")
+
+    def point_from(token: str) -> object:
+        with signing_keys(world.repository, world.repository.site(), datetime.now(UTC)) as keys:
+            return keys.key(KeyConfig(token=token, label=KEY), Role.COMPAT, "pump-x2").public_key
+
+    for token in ("release", "root-1"):
+        assert point_from(token) == made.public_key
+    with pytest.raises(PolicyViolation, match="KS-26"):
+        point_from("ca")
+    world.ok("key", "lost", KEY, "--token", "release", "--reason", "stolen")
+    with pytest.raises(PolicyViolation, match="KS-26"):
+        point_from("release")
+    with signing_keys(world.repository, world.repository.site(), datetime.now(UTC)) as keys:
+        handle, session = keys.key_of_store(KEY, Role.COMPAT, "pump-x2")
+        assert (handle.public_key, session.token.label) == (made.public_key, "root-1")
