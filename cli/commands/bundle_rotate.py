@@ -178,8 +178,8 @@ def _report(
     }
     state = "complete" if status.complete else f"not complete: add more with --add-to {out}"
     counts = (
-        f"{report['previous_signatures']} of {report['previous_signatures_needed']} roots before, "
-        f"{report['own_signatures']} of {report['own_signatures_needed']} now"
+        f"{report['previous_signatures']} roots of before ({report['previous_signatures_needed']} needed) "
+        f"and {report['own_signatures']} of its own ({report['own_signatures_needed']} needed)"
     )
-    lines = [f"wrote {out}: version {report['version']}, signed by {counts} ({state})", f"digest {report['digest']}"]
+    lines = [f"wrote {out}: version {report['version']}, signed by {counts}: {state}", f"digest {report['digest']}"]
     emit(report, as_json, "\n".join(lines + [f"signed by {label}" for label in signed_now]))

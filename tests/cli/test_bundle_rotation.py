@@ -89,7 +89,7 @@ def test_rotate_says_in_words_what_changes_before_anybody_signs(rotated: Release
         "counts for versions 1 and 2",
     ):
         assert words in result.err, words
-    assert "3 of 2 roots before, 3 of 2 now (complete)" in result.out
+    assert "signed by 3 roots of before (2 needed) and 3 of its own (2 needed): complete" in result.out
 
 
 def test_a_chain_is_verified_and_compared(rotated: ReleaseWorld) -> None:
