@@ -15,12 +15,13 @@ from pathlib import Path
 from bench.authority import make_authority
 from bench.figures import Figure, missed, table, write_json
 from bench.large_build import measure_large_build
+from bench.policy_check import measure_policy_check
 from bench.power_cuts import measure_power_cuts
 from bench.signatures import measure_signatures
 from bench.start_up import measure_start_up
 
 _PROJECT = Path(__file__).parents[1]
-_ROOMS = ("cli", "signer", "pki", "bootloader")
+_ROOMS = ("cli", "ceremonies", "signer", "policies", "pki", "bootloader", "verifiers")
 
 
 def main() -> int:
@@ -56,6 +57,8 @@ def _measure(folder: Path) -> list[Figure]:
     figures += measure_large_build(authority)
     say("whole processes")
     figures += measure_start_up(authority)
+    say("policy and approval check")
+    figures += measure_policy_check()
     say("power cuts")
     figures += measure_power_cuts()
     say("done")

@@ -22,8 +22,8 @@ This is what one run of `make demo` did: every step, why it matters, the exact c
 step come out differently, the run would have stopped there, and this file would not exist.
 
 All names are relative to this folder. To try commands yourself, in a shell: `. build/demo/env.sh`, which goes to the
-folder and sets `PATH`, `SOFTHSM2_CONF` and `STRONGROOM_AUTHORITY`. With `--json` a command prints a report for
-programs; here only the line of it is shown that says it in words.
+folder and sets `PATH`, `SOFTHSM2_CONF`, `STRONGROOM_AUTHORITY` and `STRONGROOM_SOURCE`. With `--json` a command prints
+a report for programs; here only the line of it is shown that says it in words.
 
 **What is real here:** every signature by the authority is made through PKCS#11, the interface of every HSM; packages,
 trust bundle, certificates and factory image are in the formats of `docs/spec/`; the application is compiled for a

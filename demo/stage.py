@@ -190,6 +190,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "SOFTHSM2_CONF": str(folder / "fake" / "softhsm2.conf"),
         "STRONGROOM_AUTHORITY": "authority",
+        "STRONGROOM_SOURCE": str(ROOT),
     }
 
 
@@ -200,4 +201,5 @@ def _environment_script(folder: Path) -> str:
         f'export PATH="{os.pathsep.join(_programs())}:$PATH"\n'
         f'export SOFTHSM2_CONF="{folder}/fake/softhsm2.conf"\n'
         "export STRONGROOM_AUTHORITY=authority\n"
+        f'export STRONGROOM_SOURCE="{ROOT}"\n'
     )

@@ -105,12 +105,13 @@ def _old_key(story: Story, stage: Stage) -> None:
 def _new_key(story: Story, stage: Stage) -> None:
     step = story.begin(
         "The new key at work",
-        "The product's file names the new key now. Version 1.4.0, the genuine one, is signed with it and installed.",
+        "The product's file names the new key now, and the old one as revoked. Version 1.4.0, the genuine one, is signed with it and installed.",
         "Work goes on. The old key is destroyed on its token; the thief's copy convinces no device that followed.",
     )
     path = stage.folder / "authority" / "products" / f"{PRODUCT}.toml"
     path.write_text(path.read_text(encoding="utf-8").replace(OLD, NEW), encoding="utf-8")
     stage.run(step, ["grep", NEW, f"authority/products/{PRODUCT}.toml"])
+    stage.append(step, f"authority/products/{PRODUCT}.toml", f'\n[[trust.revoked]]\nlabel = "{OLD}"\n')
     stage.strongroom(
         step, "key", "destroy", OLD, "--token", "release", "--yes-destroy-this-key", OLD, "--reason", "it leaked"
     )
