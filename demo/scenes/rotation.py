@@ -105,7 +105,8 @@ def _old_key(story: Story, stage: Stage) -> None:
 def _new_key(story: Story, stage: Stage) -> None:
     step = story.begin(
         "The new key at work",
-        "The product's file names the new key now, and the old one as revoked. Version 1.4.0, the genuine one, is signed with it and installed.",
+        "The product's file names the new key now, and the old one as revoked. Version 1.4.0, the genuine one, is "
+        "signed with it and installed.",
         "Work goes on. The old key is destroyed on its token; the thief's copy convinces no device that followed.",
     )
     path = stage.folder / "authority" / "products" / f"{PRODUCT}.toml"
