@@ -16,10 +16,36 @@ COUNT_MAX = 256
 
 
 class Artefacts:
-    """The folder `artefacts/` of one ceremony."""
+    """The folder `artefacts/` of one ceremony.
+
+    What a step wrote is known by its digest, from this process or from the transcript: a file that somebody changed on
+    the disk is not taken for it (CE-23).
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._digests: dict[str, str] = {}
+        self._written: list[str] = []
+
+    def expect(self, name: str, sha256: str) -> None:
+        """What the transcript says that an earlier step wrote."""
+        self._digests[name] = sha256
+
+    def take_written(self) -> list[dict[str, str]]:
+        """Name and digest of what was written since this was asked last, for the step's result."""
+        written, self._written = self._written, []
+        return [{"name": name, "sha256": self._digests[name]} for name in written]
+
+    def adopt(self, name: str) -> bytes:
+        """Take an artefact that an act had written to its path; its content. Raises InputRefused, CeremonyAborted."""
+        content = self.read(name)
+        self._note(name, content)
+        return content
+
+    def _note(self, name: str, content: bytes) -> None:
+        self._digests[name] = hashlib.sha256(content).hexdigest()
+        if name not in self._written:
+            self._written.append(name)
 
     def prepare(self) -> None:
         """Make the folder, and remove what a killed process had not finished writing. Raises OutputError."""
@@ -49,6 +75,11 @@ class Artefacts:
             raise InputRefused(f"artefact {name}: cannot be read ({error.strerror})") from None
         if len(content) > SIZE_BYTES_MAX:
             raise InputRefused(f"artefact {name}: has more than {SIZE_BYTES_MAX} bytes")
+        digest = hashlib.sha256(content).hexdigest()
+        if self._digests.get(name, digest) != digest:
+            raise CeremonyAborted(
+                NOT_THIS_CEREMONYS, f"the artefact {name} is not what the step before wrote: somebody changed it"
+            )
         return content
 
     def write(self, name: str, content: bytes) -> None:
@@ -56,10 +87,12 @@ class Artefacts:
         if self.has(name):
             if self.read(name) != content:
                 raise CeremonyAborted(NOT_THIS_CEREMONYS, f"the artefact {name} is there, and says something else")
+            self._note(name, content)
             return
         with NewFile(self.path(name)) as file:
             file.write_at(0, content)
             file.publish()
+        self._note(name, content)
 
     def names(self) -> list[str]:
         """Every artefact, in order."""

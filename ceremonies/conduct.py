@@ -6,7 +6,7 @@ before the act. So a crash at any moment leaves a transcript from which `conduct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -123,6 +123,8 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
             self._compare(None)
             return State(self.script)
         state = engine.replay(self.script, entries)
+        for name, sha256 in _written(entries):
+            self.place.artefacts.expect(name, sha256)
         following_step = None if state.current is None else state.current.id
         self._log(EventKind.CEREMONY_RESUMED)
         self._append(note(EntryType.RESUMED, None, {}, {"interrupted_at": following_step}))
@@ -183,10 +185,12 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
         if act is None:
             raise AssertionError("a step that runs has an act")
         self.room.before_act(view)
+        self.place.require_reviewed()
         self._append(engine.intent_note(step.step))
         outcome = act.perform(self.place, step.step.id)
-        self.room.after_act(view, outcome.fixed, outcome.varying)
-        return engine.Performed(outcome.fixed, outcome.varying)
+        varying = {**outcome.varying, "written": self.place.artefacts.take_written()}
+        self.room.after_act(view, outcome.fixed, varying)
+        return engine.Performed(outcome.fixed, varying)
 
     def _view(self, state: State, step: ScriptStep) -> StepView:
         person = holder(self.script, step.who, state.absent)
@@ -226,6 +230,14 @@ class Conduct(msgspec.Struct, frozen=True, kw_only=True):
     def _log(self, kind: EventKind, more: dict[str, Any] | None = None) -> None:
         details = {"ceremony": self.script.name, "ceremony_digest": self.digest, "mode": self.mode}
         self.log(kind, {**details, "entries": len(self.transcript.entries), **(more or {})})
+
+
+def _written(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
+    """Name and digest of every artefact that the steps so far have written."""
+    for entry in entries:
+        if entry.type is EntryType.RESULT:
+            written: Any = entry.note.varying["written"]
+            yield from ((str(item["name"]), str(item["sha256"])) for item in written)
 
 
 def _has(entries: Sequence[Entry], kind: EntryType) -> bool:

@@ -44,6 +44,12 @@ class Workplace(Protocol):
     def now(self) -> datetime:
         """The time in UTC."""
 
+    def require_reviewed(self) -> None:
+        """That every reviewed file still is what was reviewed. Raises CeremonyAborted CE-17."""
+
+    def reviewed_file(self, path: str) -> bytes:
+        """A file as it was reviewed, whatever stands on the disk now."""
+
     def unlock(self, token: str) -> dict[str, str]:
         """Log in to a token of the site; what it says about itself: serial, token_label. Raises TokenError."""
 

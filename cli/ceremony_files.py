@@ -12,8 +12,9 @@ import msgspec
 from ceremonies.artefacts import Artefacts
 from ceremonies.plan import CeremonyPart, Plan, ceremony_of, parse_plan
 from ceremonies.review import review_document, reviewed_digest
+from ceremonies.rules import CHANGED_MEANWHILE
 from ceremonies.script import Script, make_script, product_name
-from pki.errors import ConfigurationError, InputRefused
+from pki.errors import CeremonyAborted, ConfigurationError, InputRefused
 from policies.names import is_slug
 
 if TYPE_CHECKING:
@@ -123,6 +124,14 @@ def load_ceremony(repository: AuthorityRepository, name: str) -> LoadedCeremony:
     return LoadedCeremony(
         folder=folder, plan=plan, part=part, script=script, site=site, product=product, review=review, files=files
     )
+
+
+def require_unchanged(repository: AuthorityRepository, ceremony: LoadedCeremony) -> None:
+    """That the repository still says what was reviewed. Raises CeremonyAborted CE-17 that names what changed."""
+    there = {*_deciding_files(repository, ceremony.part.site, ceremony.product), *ceremony.files}
+    for path in sorted(there):
+        if path not in ceremony.files or _read(repository.root, path) != ceremony.files[path]:
+            raise CeremonyAborted(CHANGED_MEANWHILE, f"{path} was changed since the ceremony began; put it back")
 
 
 def _deciding_files(repository: AuthorityRepository, site: str, product: Product | None) -> Iterator[str]:

@@ -21,17 +21,16 @@ from ceremonies.transcript import Entry, EntryType, head_text, parse_transcript
 from ceremonies.transcript_file import TranscriptFile, read_transcript
 from cli.ceremony_answers import AS_SCRIPTED, AnsweringRoom
 from cli.ceremony_checks import preflight
-from cli.ceremony_files import LoadedCeremony, load_ceremony, tool_version
+from cli.ceremony_files import LoadedCeremony, load_ceremony, require_unchanged, tool_version
 from cli.ceremony_place import CeremonyPlace, Shares
 from cli.ceremony_rehearsal import rehearsal_world
 from cli.context import now, open_store
 from pki.errors import CeremonyAborted
+from signer.authority.repository import AuthorityRepository
 from signer.new_file import NewFile
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from signer.authority.repository import AuthorityRepository
 
 
 def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[Entry]:
@@ -54,6 +53,7 @@ def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[
                 ceremony.digest.hex(),
                 artefacts,
                 shares=shares,
+                files=_StandInFiles(copy),
                 is_rehearsal=True,
             ) as place,
         ):
@@ -64,6 +64,31 @@ def rehearse(repository: AuthorityRepository, ceremony: LoadedCeremony) -> list[
     _replace(folder.review, ceremony.review)
     _replace(folder.rehearsal, golden)
     return entries
+
+
+class _ReviewedFiles(msgspec.Struct, frozen=True):
+    """The files of a ceremony as they were read when its digest was computed."""
+
+    repository: AuthorityRepository
+    ceremony: LoadedCeremony
+
+    def require_unchanged(self) -> None:
+        require_unchanged(self.repository, self.ceremony)
+
+    def content(self, path: str) -> bytes:
+        return self.ceremony.files[path]
+
+
+class _StandInFiles(msgspec.Struct, frozen=True):
+    """Those of a rehearsal, rewritten for its stand-ins; nobody else can reach them."""
+
+    repository: AuthorityRepository
+
+    def require_unchanged(self) -> None:
+        """They are the rehearsal's own."""
+
+    def content(self, path: str) -> bytes:
+        return (self.repository.root / path).read_bytes()
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -105,6 +130,7 @@ def _held(
             ceremony.digest.hex(),
             folder.artefacts,
             shares=manner.shares,
+            files=_ReviewedFiles(repository, ceremony),
         ) as place,
     ):
         _remove_unfinished(folder.path)

@@ -57,6 +57,16 @@ class Shares(ShareSink, ShareSource, Protocol):
     """Where shares go and come from."""
 
 
+class Reviewed(Protocol):
+    """What was reviewed, and whether the disk still says so."""
+
+    def require_unchanged(self) -> None:
+        """Raises CeremonyAborted CE-17."""
+
+    def content(self, path: str) -> bytes:
+        """A reviewed file."""
+
+
 class CeremonyPlace:
     """Implements `ceremonies.workplace.Workplace`; a context manager, which locks every token again."""
 
@@ -69,6 +79,7 @@ class CeremonyPlace:
         artefacts: Artefacts,
         *,
         shares: Shares,
+        files: Reviewed,
         is_rehearsal: bool = False,
     ) -> None:
         self.repository = repository
@@ -79,6 +90,7 @@ class CeremonyPlace:
         self.custody_intents = CustodyIntents(repository.key_intents_path)
         self._site = site
         self._shares = shares
+        self._files = files
         self._is_rehearsal = is_rehearsal
         self._stack = ExitStack()
         self._unlocked: set[str] = set()
@@ -88,6 +100,14 @@ class CeremonyPlace:
     def store(self) -> KeyStore:
         """The key store, opened when first asked for."""
         return self._stack.enter_context(open_store(self.repository))
+
+    def require_reviewed(self) -> None:
+        """Looked at again before every act."""
+        self._files.require_unchanged()
+
+    def reviewed_file(self, path: str) -> bytes:
+        """From memory: what the digest covers."""
+        return self._files.content(path)
 
     def now(self) -> datetime:
         """The clock of the command line."""

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ceremonies.acts.base import Act, Foreseen, Outcome
 from ceremonies.rules import NOT_THIS_CEREMONYS, PRECONDITION, STEPS_DO_NOT_FIT
-from pki.errors import CeremonyAborted, ConfigurationError, InputRefused
+from pki.errors import CeremonyAborted, ConfigurationError
 from pki.key_states import KeyState
 from pki.roles import ROLES, Role
 
 if TYPE_CHECKING:
     from ceremonies.workplace import Workplace
 
-_FILE_SIZE_BYTES_MAX = 64 * 1024
 _USABLE = (KeyState.PRE_ACTIVATION, KeyState.ACTIVE)
 
 
@@ -95,7 +94,7 @@ class SignBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
         from signer.trust_bundles.signing import add_signature, signature_status
 
         begun = place.artefacts.read(self.bundle)
-        previous = None if self.previous is None else read_reviewed(place, self.previous)
+        previous = None if self.previous is None else place.reviewed_file(self.previous)
         record = place.store.key(self.key)
         if place.artefacts.has(self.artefact):
             signed = place.artefacts.read(self.artefact)
@@ -122,15 +121,3 @@ class SignBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
             {"bundle_digest": bundle_digest(signed).value.hex()},
         )
-
-
-def read_reviewed(place: Workplace, path: str, size_bytes_max: int = _FILE_SIZE_BYTES_MAX) -> bytes:
-    """A file that the reviewed digest covers, from the authority repository. Raises InputRefused."""
-    try:
-        with (place.repository.root / path).open("rb") as stream:
-            content = stream.read(size_bytes_max + 1)
-    except OSError as error:
-        raise InputRefused(f"{path}: cannot be read ({error.strerror})") from None
-    if len(content) > size_bytes_max:
-        raise InputRefused(f"{path}: has more than {size_bytes_max} bytes; check which file this is")
-    return content

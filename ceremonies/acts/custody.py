@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from ceremonies.acts.base import Act, Foreseen, KeyFact, Outcome
-from ceremonies.acts.bundles import read_reviewed
 from ceremonies.acts.keys import public_half, recorded, require_own
 from ceremonies.rules import PRECONDITION
 from ceremonies.workplace import reason_of
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from signer.custody.shares import ShareScheme
     from signer.store.values import KeyRecord
 
-_BACKUP_SIZE_BYTES_MAX = 8 * 1024
 Parts = Annotated[tuple[str, ...], msgspec.Meta(max_length=16)]
 
 
@@ -94,6 +92,8 @@ class GenerateBackedUpKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=
         else:
             made = self._made(place, step)
             record, outcome = made.record, str(made.outcome)
+        if self.artefact is not None:
+            place.artefacts.adopt(self.artefact)
         place.log(EventKind.KEY_GENERATED, step, {"key_label": self.label, "cka_id": record.cka_id.hex()})
         backups = [
             {"digest": backup.digest.hex(), "key_check_value": backup.kek_kcv.hex()} for backup in record.backups
@@ -186,7 +186,7 @@ class RestoreKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
         from signer.custody.restore import restore_key, sign_check
 
         target = place.session(self.token)
-        data = read_reviewed(place, self.backup, _BACKUP_SIZE_BYTES_MAX)
+        data = place.reviewed_file(self.backup)
         file = decode_backup(data)
         if file.label != self.label:
             raise FormatError("label", 0, f"{self.backup} is the backup of {file.label}, not of {self.label}")

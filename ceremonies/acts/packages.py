@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from ceremonies.acts.base import Act, Foreseen, Outcome
-from ceremonies.rules import PRECONDITION
+from ceremonies.rules import NOT_THIS_CEREMONYS, PRECONDITION
 from pki.errors import CeremonyAborted
 from pki.roles import Role
 
@@ -66,11 +66,15 @@ class SignPackage(Act, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def perform(self, place: Workplace, _step: str) -> Outcome:
         """Verify and sign what was reviewed; a package that an interrupted run had finished stays as it is."""
+        from signer.packages.layout import SIGNED_SIZE_BYTES
+
         path = place.artefacts.path(self.artefact)
         if not place.artefacts.has(self.artefact):
             place.sign_package(self, path)
-        content = place.artefacts.read(self.artefact)
+        content = place.artefacts.adopt(self.artefact)
         require_signed(place, self.signers, content)
+        if content[:SIGNED_SIZE_BYTES] != place.reviewed_file(self.prepared)[:SIGNED_SIZE_BYTES]:
+            raise CeremonyAborted(NOT_THIS_CEREMONYS, f"{self.artefact} is there, and is not what was reviewed, signed")
         return Outcome(
             {
                 "product": self.product,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from ceremonies.acts.base import Act, Foreseen, Outcome
-from ceremonies.acts.bundles import read_reviewed
 from ceremonies.rules import PRECONDITION
 from pki.errors import CeremonyAborted, InputRefused
 from pki.key_states import KeyState
@@ -72,7 +71,7 @@ class MakeSuccessorBundle(Act, frozen=True, kw_only=True, forbid_unknown_fields=
         def key(label: str) -> PublicKey:
             return _public_key(place, label)
 
-        previous = read_reviewed(place, self.previous)
+        previous = place.reviewed_file(self.previous)
         current = {entry.key.key_id for entry in decode_bundle(previous)[0].role_keys}
         gone = {key(label).key_id for label in (*self.remove, *self.revoke)}
         changes = BundleChanges(
