@@ -16,7 +16,11 @@ from signer.log.values import Event, EventKind, LoggedEntry
 ENTRY_FORMAT = "strongroom-log-entry-1"
 ENTRY_SIZE_BYTES_MAX = 16 * 1024
 """What an entry may have; the tiles' own bound is 65,535."""
-INDEXED_NAMES = ("request_digest", "head_digest", "key_label", "product", "ceremony_digest")
+REQUEST_EVENT = "request_event"
+"""An indexed name that is derived: `KIND:PRODUCT`, of entries that have both `request_digest` and `product`."""
+
+_TAKEN_FROM_DETAILS = ("request_digest", "head_digest", "key_label", "product", "ceremony_digest")
+INDEXED_NAMES = (*_TAKEN_FROM_DETAILS, REQUEST_EVENT)
 """Names in `details` whose string values `find` knows."""
 INDEXED_VALUE_LENGTH_MAX = 200
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -124,8 +128,17 @@ def parse_time(text: str) -> datetime:
 def indexed_values(event: Event) -> list[tuple[str, str]]:
     """What `find` finds the event by. Values longer than the bound are not indexed."""
     details = event.details
-    return [
+    found = [
         (name, value)
-        for name in INDEXED_NAMES
+        for name in _TAKEN_FROM_DETAILS
         if type(value := details.get(name)) is str and len(value) <= INDEXED_VALUE_LENGTH_MAX
     ]
+    names = dict(found)
+    if "request_digest" in names and "product" in names:
+        found.append((REQUEST_EVENT, request_event(event.kind, names["product"])))
+    return found
+
+
+def request_event(kind: EventKind, product: str) -> str:
+    """The value under REQUEST_EVENT of entries of this kind about requests for this product."""
+    return f"{kind}:{product}"

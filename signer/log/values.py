@@ -83,7 +83,8 @@ class AuditLog(Protocol):
     def find(self, name: str, value: str) -> tuple[LoggedEntry, ...]:
         """Entries whose details have the string `value` under the indexed name `name`, in order.
 
-        Indexed names: request_digest, head_digest, key_label, product, ceremony_digest.
+        Indexed names: request_digest, head_digest, key_label, product, ceremony_digest; and request_event, whose value
+        `KIND:PRODUCT` is derived, for entries that have both request_digest and product.
         """
 
     def checkpoint(self) -> bytes:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pki.key_specs import parse_key_label
 from policies.facts import KeyFact, LastRelease, PolicyFacts, SignedBefore, count_signatures
 from policies.request import EnvironmentName, SigningRequest, version_parts
+from signer.log.entry import REQUEST_EVENT, request_event
 from signer.log.values import AuditLog, EventKind, LoggedEntry
 from signer.service.releases import ReleaseHistory
 from signer.service.values import ReleaseKey
@@ -26,17 +27,21 @@ class Past:
 
     def signed(self) -> list[SignedBefore]:
         """Every request that was signed. Raises AuditError."""
-        entries = (entry for name in self._product_names for entry in self._log.find("product", name))
-        return [_signed_before(entry) for entry in entries if _is_result_of_request(entry)]
+        results = (self._about_requests(EventKind.SIGN_RESULT, name) for name in self._product_names)
+        return [_signed_before(entry) for of_product in results for entry in of_product]
 
     def last_release(self, product: str, kind: str) -> LastRelease | None:
         """The release of greatest version, then greatest security version. Raises AuditError, ConfigurationError."""
-        found = list(_released(self._log.find("product", product), kind))
+        found = list(_released(self._about_requests(EventKind.RELEASED, product), kind))
         on_file = self._history.last(product, kind)
         if on_file is not None:
             package = on_file.evidence.package
             found.append(LastRelease(package.version, package.security_version))
         return max(found, key=lambda last: (version_parts(last.version), last.security_version), default=None)
+
+    def _about_requests(self, kind: EventKind, product: str) -> tuple[LoggedEntry, ...]:
+        """Through the index: what keys did beside requests, however much, costs nothing here."""
+        return self._log.find(REQUEST_EVENT, request_event(kind, product))
 
 
 def gather(
@@ -58,10 +63,6 @@ def _key_fact(key: ReleaseKey) -> KeyFact:
     return KeyFact(key.public_key.key_id, key.label, parts.role.value, parts.product)
 
 
-def _is_result_of_request(entry: LoggedEntry) -> bool:
-    return entry.event.kind is EventKind.SIGN_RESULT and "request_digest" in entry.event.details
-
-
 def _signed_before(entry: LoggedEntry) -> SignedBefore:
     details = entry.event.details
     return SignedBefore(entry.at, details["product"], details["kind"], details["requester"])
@@ -70,5 +71,5 @@ def _signed_before(entry: LoggedEntry) -> SignedBefore:
 def _released(entries: Iterable[LoggedEntry], kind: str) -> Iterable[LastRelease]:
     for entry in entries:
         details = entry.event.details
-        if entry.event.kind is EventKind.RELEASED and details.get("kind") == kind:
+        if details.get("kind") == kind:
             yield LastRelease(details["version"], details["security_version"])

@@ -19,6 +19,7 @@ from signer.log.entry import (
     indexed_values,
     leaf_hash,
     parse_time,
+    request_event,
     time_text,
 )
 from signer.log.values import Event, EventKind
@@ -130,3 +131,10 @@ def test_times_are_in_utc() -> None:
 def test_only_short_strings_under_known_names_are_indexed() -> None:
     details = {"product": "pump-x2", "key_label": "x" * 201, "request_digest": 7, "other": "text"}
     assert indexed_values(Event(kind=EventKind.RELEASED, actor="ada", details=details)) == [("product", "pump-x2")]
+
+
+def test_what_is_about_a_request_of_a_product_is_found_by_kind_and_product() -> None:
+    details = {"product": "pump-x2", "request_digest": "ab" * 32}
+    event = Event(kind=EventKind.RELEASED, actor="ada", details=details)
+    assert ("request_event", "released:pump-x2") in indexed_values(event)
+    assert ("request_event", request_event(EventKind.RELEASED, "pump-x2")) in indexed_values(event)

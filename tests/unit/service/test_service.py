@@ -273,6 +273,7 @@ def test_too_few_approvals_are_refused(world: ServiceWorld) -> None:
 
 def test_a_version_older_than_the_last_release_is_refused(world: ServiceWorld) -> None:
     details = {"product": "pump-x2", "kind": "application", "version": "1.10.0", "security_version": 1}
+    details |= {"request_digest": "ab" * 32}
     world.log.append([Event(kind=EventKind.RELEASED, actor="builder", details=details)], world.time)
     refused(world, world.order(world.prepare(image_version=ImageVersion(1, 9, 0))), "PO-06")
     assert world.sign(world.order(world.prepare("newer", image_version=ImageVersion(1, 11, 0)))).path.exists()
