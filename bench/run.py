@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.audit_log import measure_audit_log
 from bench.authority import make_authority
 from bench.figures import Figure, missed, table, write_json
 from bench.large_build import measure_large_build
@@ -57,6 +58,8 @@ def _measure(folder: Path) -> list[Figure]:
     figures += measure_large_build(authority)
     say("whole processes")
     figures += measure_start_up(authority)
+    say("the audit log")
+    figures += measure_audit_log(authority)
     say("policy and approval check")
     figures += measure_policy_check()
     say("power cuts")
