@@ -226,7 +226,9 @@ def test_the_layer_check_catches(room: str, imported: str, model_house: Path) ->
 # Commands
 
 
-@pytest.mark.parametrize("target", ["help", "setup", "demo", "test", "check", "bench", "campaign", "lock", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "setup", "demo", "test", "check", "bench", "campaign", "airgap", "lock", "clean"]
+)
 def test_make_knows_the_target_and_explains_it(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(rf"^{target}:.*## \S", makefile, re.MULTILINE)

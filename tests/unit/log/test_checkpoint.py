@@ -53,17 +53,20 @@ def test_it_reads_back_and_verifies() -> None:
     verify_log_signature(checkpoint, KEY.public_key)
 
 
-@pytest.mark.parametrize("at", range(len(NOTE)))
-def test_every_changed_byte_is_refused(at: int) -> None:
-    changed = NOTE[:at] + bytes([NOTE[at] ^ 1]) + NOTE[at + 1 :]
-    with pytest.raises((FormatError, SignatureInvalid)):
-        verify_log_signature(parse_checkpoint(changed), KEY.public_key)
+# Loops and not parameters: the signature is new in each process, and its length differs.
 
 
-@pytest.mark.parametrize("at", range(0, len(NOTE), 7))
-def test_every_truncation_is_refused(at: int) -> None:
-    with pytest.raises(FormatError):
-        parse_checkpoint(NOTE[:at])
+def test_every_changed_byte_is_refused() -> None:
+    for at in range(len(NOTE)):
+        changed = NOTE[:at] + bytes([NOTE[at] ^ 1]) + NOTE[at + 1 :]
+        with pytest.raises((FormatError, SignatureInvalid)):
+            verify_log_signature(parse_checkpoint(changed), KEY.public_key)
+
+
+def test_every_truncation_is_refused() -> None:
+    for at in range(len(NOTE)):
+        with pytest.raises(FormatError):
+            parse_checkpoint(NOTE[:at])
 
 
 LINE = b"\n\n" + NOTE.partition(b"\n\n")[2]
