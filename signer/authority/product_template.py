@@ -27,7 +27,7 @@ application = {{ minimum = 1, maximum = 1000 }}
 bootloader = {{ minimum = 1, maximum = 1000 }}
 factory-test = {{ minimum = 0, maximum = 1000 }}
 
-# [[trust.revoked]]                # a revoked key leaves [keys] and stays here, for ever; see docs/spec/trust-bundle.md
+# [[trust.revoked]]                # a revoked key leaves the lists below, and stays here: docs/spec/trust-bundle.md
 # label = "sr:application-release:{name}:0009"
 # stop = false                     # true: an application that it signed STOPS on every device
 

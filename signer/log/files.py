@@ -7,8 +7,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file, or replace it whole or not at all. Raises OSError; then the old one stands."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a file, or replace it whole or not at all. Raises OSError; then the old one stands.
+
+    For files with one writer at a time: what a kill left of the last attempt is written over by the next.
+    """
+    temporary = path.with_name(f".{path.name}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(temporary, flags, mode), "wb") as stream:

@@ -17,6 +17,9 @@ from signer.log.merkle import root_of, root_of_subtrees, whole_parts
 
 TILE_WIDTH = 256
 HASH_SIZE_BYTES = 32
+_UNFINISHED = ".tile.part"
+"""One writer at a time, under the log's lock: what a kill left here is written over by the next tile."""
+
 _BITS = 8
 _ENTRIES = "entries"
 _CACHED_TILES_MAX = 64
@@ -171,7 +174,7 @@ class TileWriter:
         path = self._folder / tile_path(level, number, width)
         if not path.parent.is_dir():
             self._make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.part")
+        temporary = self._folder / _UNFINISHED
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()

@@ -59,8 +59,7 @@ def final_state(repository: AuthorityRepository, name: str) -> dict[str, Any]:
     intents = CustodyIntents(repository.key_intents_path)
     left = [intent.label for intent in intents.of_keys.all()] + [intent.label for intent in intents.all()]
     problems += [f"intent left: {label}" for label in left]
-    # The log keeps its own folder in order; an unfinished tile in it is written anew.
-    folders = (repository.root / "ceremonies", repository.root / "store")
+    folders = (repository.root / "ceremonies", repository.root / "store", repository.root / "log")
     problems += [f"left: {path.name}" for folder in folders for path in folder.rglob(".*.part")]
     folder = repository.root / "ceremonies" / name
     artefacts: list[str] = []
