@@ -19,7 +19,7 @@ from tests.faults.ceremony_kinds import ROTATED
 from tests.softhsm.fault_rig import counted
 
 
-def at_step(step: str, change: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def at_step(step: str, change: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody changes something when this step's act has been announced."""
 
     def before_act(_room: AnsweringRoom, view: StepView) -> None:
