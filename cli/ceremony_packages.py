@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.context import SigningKeys, now, operator
+from cli.context import SigningKeys, now
 from cli.package_keys import ROLE_OF_TYPE, PackageKeys
 from pki.errors import InputRefused, WrongTarget
 
@@ -40,34 +40,21 @@ def sign_by_request(
     repository: AuthorityRepository, site: Site, keys: SigningKeys, act: SignPackage, out: Path
 ) -> None:
     """By the signing service, which decides by the policies, logs, signs once, and gives the same package again."""
-    from cli.package_judgement import ProductJudge
-    from cli.signing_service import ServiceKeys, history_of, log_of, reviewed, shelf_of, signed_statement
-    from signer.service.facts import Past
+    from cli.signed_files import read_signed
+    from cli.signing_service import service_with
     from signer.service.outputs import hand_out_copy
-    from signer.service.service import SigningService
     from signer.service.values import SignOrder
 
     root = repository.root
     order = SignOrder(
-        request=signed_statement(root / str(act.request), "request"),
-        approvals=tuple(signed_statement(root / path, "approval") for path in act.approvals),
+        request=read_signed(root / str(act.request), "request"),
+        approvals=tuple(read_signed(root / path, "approval") for path in act.approvals),
         prepared=root / act.prepared,
         sbom=None if act.sbom is None else root / act.sbom,
         test_evidence=None if act.tests is None else root / act.tests,
     )
     with _ReleaseKeys(repository, site, keys) as release_keys:
-        log = log_of(release_keys)
-        service = SigningService(
-            reviewed=reviewed(repository),
-            keys=ServiceKeys(repository, release_keys),
-            log=log,
-            judge=ProductJudge(repository),
-            shelf=shelf_of(repository),
-            past=Past(log, history_of(repository), repository.product_names()),
-            clock=now,
-            actor=operator(),
-        )
-        signed = service.sign(order)
+        signed = service_with(repository, release_keys).sign(order)
         hand_out_copy(signed.path, signed.package_digest, out)
 
 

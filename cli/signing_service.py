@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,7 +15,6 @@ from cli.package_keys import PackageKeys, PermittedKey
 from pki.errors import ConfigurationError, InputRefused, PolicyViolation
 from pki.roles import Role
 from policies.allowed_signers import FILE_SIZE_BYTES_MAX, parse_allowed_signers
-from policies.authentication import SignedStatement
 from signer.authority.repository import ALLOWED_SIGNERS_FILE, AuthorityRepository
 from signer.service.facts import Past
 from signer.service.releases import ReleaseHistory
@@ -26,8 +24,6 @@ from signer.service.values import Reviewed
 
 if TYPE_CHECKING:
     from signer.log.audit_log import TileLog
-
-STATEMENT_FILE_SIZE_BYTES_MAX = 64 * 1024
 
 
 class ServiceKeys:
@@ -57,17 +53,22 @@ def signing_service(context: typer.Context) -> Iterator[SigningService]:
     """The service at the site of this command. Raises ConfigurationError, AuditError, TokenError, KeyStoreError."""
     repository = repository_of(context)
     with SigningKeys(repository, site_of(context, repository), now(), for_releases=True) as keys:
-        log = log_of(keys)
-        yield SigningService(
-            reviewed=reviewed(repository),
-            keys=ServiceKeys(repository, keys),
-            log=log,
-            judge=ProductJudge(repository),
-            shelf=shelf_of(repository),
-            past=Past(log, history_of(repository), repository.product_names()),
-            clock=now,
-            actor=operator(),
-        )
+        yield service_with(repository, keys)
+
+
+def service_with(repository: AuthorityRepository, keys: SigningKeys) -> SigningService:
+    """The service on keys that may be used for releases. Raises ConfigurationError, AuditError, KeyStoreError."""
+    log = log_of(keys)
+    return SigningService(
+        reviewed=reviewed(repository),
+        keys=ServiceKeys(repository, keys),
+        log=log,
+        judge=ProductJudge(repository),
+        shelf=shelf_of(repository),
+        past=Past(log, history_of(repository), repository.product_names()),
+        clock=now,
+        actor=operator(),
+    )
 
 
 def reviewed(repository: AuthorityRepository) -> Reviewed:
@@ -111,12 +112,3 @@ def shelf_of(repository: AuthorityRepository) -> Shelf:
 def history_of(repository: AuthorityRepository) -> ReleaseHistory:
     """The releases made so far."""
     return ReleaseHistory(repository.root / "releases")
-
-
-def signed_statement(path: Path, what: str) -> SignedStatement:
-    """A statement and, beside it, its signature in FILE.sig. Raises InputRefused."""
-    signature = path.with_name(f"{path.name}.sig")
-    return SignedStatement(
-        read_input(path, what, STATEMENT_FILE_SIZE_BYTES_MAX),
-        read_input(signature, f"signature of the {what}", STATEMENT_FILE_SIZE_BYTES_MAX),
-    )

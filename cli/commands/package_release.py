@@ -38,14 +38,15 @@ def sign_by_request(
     as_json: bool,
 ) -> None:
     """What `package sign --request` does. Raises whatever the service refuses with, and SV-40."""
-    from cli.signing_service import signed_statement, signing_service
+    from cli.signed_files import read_signed
+    from cli.signing_service import signing_service
     from policies.request import decode_request
     from signer.service.outputs import hand_out_copy
     from signer.service.values import SignOrder
 
     order = SignOrder(
-        request=signed_statement(request, "request"),
-        approvals=tuple(signed_statement(path, "approval") for path in approvals),
+        request=read_signed(request, "request"),
+        approvals=tuple(read_signed(path, "approval") for path in approvals),
         prepared=prepared,
         sbom=sbom,
         test_evidence=tests,
@@ -105,14 +106,15 @@ def release(
 
     The same call again gives the same files.
     """
-    from cli.signing_service import STATEMENT_FILE_SIZE_BYTES_MAX, history_of, log_of, shelf_of
+    from cli.signing_service import history_of, log_of, shelf_of
+    from policies.statement import STATEMENT_SIZE_BYTES_MAX
     from signer.service.release import ReleaseDesk
 
     repository = repository_of(context)
     in_production = repository.authority.environment.value == "production"
     if in_production and witnessed is False:
         raise PolicyViolation("SV-42", "in production a witness must have seen the signature: omit --not-witnessed")
-    digest = hashlib.sha256(read_input(request, "request", STATEMENT_FILE_SIZE_BYTES_MAX)).digest()
+    digest = hashlib.sha256(read_input(request, "request", STATEMENT_SIZE_BYTES_MAX)).digest()
     with SigningKeys(repository, site_of(context, repository), now()) as keys:
         log = log_of(keys)
         desk = ReleaseDesk(
