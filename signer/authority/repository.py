@@ -22,13 +22,12 @@ import msgspec
 
 from pki.errors import ConfigurationError
 from policies.names import is_slug
-from policies.people import People
 from signer.authority.model import Authority, KeyConfig, Product, Site, TokenConfig
-from signer.authority.policy_folder import POLICY_FOLDER, read_policy_files
 from signer.authority.toml_files import load_toml
 
 if TYPE_CHECKING:
     from policies.allowed_signers import AllowedSigners
+    from policies.people import People
     from policies.policy_set import PolicySet
 
 AUTHORITY_FILE = "strongroom.toml"
@@ -64,10 +63,14 @@ class AuthorityRepository(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def people(self) -> People:
         """Who is who. Raises ConfigurationError."""
+        from policies.people import People
+
         return load_toml(self.root / "people.toml", People)
 
     def policy_files(self) -> dict[str, bytes]:
         """The files of `policies/`, by name, as they are now. Raises ConfigurationError."""
+        from signer.authority.policy_folder import POLICY_FOLDER, read_policy_files
+
         return read_policy_files(self.root / POLICY_FOLDER)
 
     def policy_set(self) -> PolicySet:
