@@ -12,7 +12,7 @@ from tests.ceremonies.rooms import CREW, CUSTODIANS, PIN, PRODUCT, CeremonyWorld
 from tests.faults.ceremony_kinds import BACKED_UP, KINDS, TRUST_1, with_prepared_bootloader
 from tests.faults.ceremony_state import final_state
 
-ROOTED = ["role-key-rotation", "revocation", "root-rotation"]
+ROOTED = ["role-key-rotation", "leaked-key", "revocation", "root-rotation"]
 
 
 def held(world: CeremonyWorld, kind: str) -> None:
@@ -69,9 +69,11 @@ def test_bundles_that_follow(kind: str, rooted_world: CeremonyWorld) -> None:
     if kind == "role-key-rotation":
         assert found[label("application-release")] == "deactivated"
         assert found[label("application-release", 2)] == "active"
-    if kind == "revocation":
+    if kind in {"revocation", "leaked-key"}:
         assert found[label("application-release")] == "compromised"
         assert len(following.revoked) == 1
+    if kind == "leaked-key":
+        assert found[label("application-release", 2)] == "active"
     if kind == "root-rotation":
         assert not set(following.roots) & set(previous.roots)
         assert {found[label("root", number)] for number in (1, 2, 3)} == {"deactivated"}

@@ -96,6 +96,7 @@ KINDS: dict[str, Kind] = {
     "role-key-issue": Kind("role-key-issue", CREW, ISSUED),
     "role-key-issue-logged": Kind("role-key-issue", CREW, ISSUED, with_log),
     "role-key-rotation": Kind("role-key-rotation", CREW + CUSTODIANS, ROTATED, with_roots),
+    "leaked-key": Kind("leaked-key", CREW + CUSTODIANS, ROTATED, with_roots),
     "revocation": Kind(
         "revocation",
         CREW + CUSTODIANS,
