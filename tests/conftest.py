@@ -27,7 +27,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 kind, count = value
                 counts[kind] += count
     if counts:
-        terminalreporter.section("power-cut campaign")
+        terminalreporter.section("campaign")
         for kind, count in sorted(counts.items()):
             terminalreporter.write_line(f"{count:10,}  {kind}")
-        terminalreporter.write_line(f"{sum(counts.values()):10,}  scenarios, no third state")
+        terminalreporter.write_line(f"{sum(counts.values()):10,}  scenarios, each ended as it must")
