@@ -8,7 +8,7 @@ from typing import Any
 
 from ceremonies.rules import NOT_THIS_CEREMONYS
 from pki.errors import CeremonyAborted, InputRefused, OutputError
-from signer.authority.durable import sync_folder
+from signer.durable import sync_folder
 from signer.new_file import NewFile
 
 SIZE_BYTES_MAX = 64 * 1024 * 1024

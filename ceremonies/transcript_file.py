@@ -11,7 +11,7 @@ from typing import Self
 from ceremonies.rules import TRANSCRIPT_DAMAGED
 from ceremonies.transcript import FILE_SIZE_BYTES_MAX, Entry, parse_transcript
 from pki.errors import CeremonyAborted, InputRefused, OutputError
-from signer.authority.durable import sync_folder
+from signer.durable import sync_folder
 
 
 class TranscriptFile:

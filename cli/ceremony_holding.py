@@ -233,6 +233,6 @@ def _replace(path: Path, content: bytes) -> None:
         file.write_at(0, content)
         file.publish()
     temporary.replace(path)
-    from signer.authority.durable import sync_folder
+    from signer.durable import sync_folder
 
     sync_folder(path.parent)

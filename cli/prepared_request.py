@@ -13,6 +13,7 @@ import msgspec
 from pki.errors import ConfigurationError, InputRefused, PolicyViolation, WrongTarget
 from policies.authentication import AuthenticRequest, SignedStatement, authenticate_request
 from policies.request import SigningRequest
+from signer.packages.file_blocks import blocks_of
 from signer.packages.manifest import tbs_digest
 from signer.packages.prepare import SBOM_SIZE_BYTES_MAX
 from signer.packages.prepared_file import PreparedFile
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from signer.authority.repository import AuthorityRepository
 
 _KIND_OF_TYPE = {package_type: kind for kind, package_type in TYPE_OF_KIND.items()}
-_READ_SIZE_BYTES = 1 << 18
 
 
 class EvidenceFiles(msgspec.Struct, frozen=True):
@@ -150,14 +150,6 @@ def _file_digest(path: Path | None, what: str, size_bytes_max: int) -> bytes | N
     if path is None:
         return None
     state = hashlib.sha256()
-    room_bytes = size_bytes_max
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(_READ_SIZE_BYTES):
-                room_bytes -= len(block)
-                if room_bytes < 0:
-                    raise InputRefused(f"{path} has more than {size_bytes_max} bytes; is it {what}?")
-                state.update(block)
-    except OSError as error:
-        raise InputRefused(f"cannot read {path}: {error.strerror}") from None
+    for block in blocks_of(path, size_bytes_max, what):
+        state.update(block)
     return state.digest()

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from pki.errors import OutputError
+from signer.durable import sync_folder
 
 # What link(2) answers on file systems without hard links (FAT, on the sticks that ceremonies use: EPERM).
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -95,7 +96,7 @@ class NewFile:
             raise self._failed(error) from None
         try:
             self._temporary.unlink(missing_ok=True)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             # Not certain to survive a power cut, so it is not handed over.
             self.path.unlink(missing_ok=True)
@@ -126,11 +127,3 @@ def _rename_without_replacing(temporary: Path, path: Path) -> None:
     if rename(_AT_FDCWD, os.fsencode(temporary), _AT_FDCWD, os.fsencode(path), _RENAME_NOREPLACE):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

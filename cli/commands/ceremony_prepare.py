@@ -71,7 +71,7 @@ def new(
 
 def _make_folder(path: Path) -> None:
     """The ceremony's folder, durably. Raises OutputError."""
-    from signer.authority.durable import sync_folder
+    from signer.durable import sync_folder
 
     try:
         for folder in (path.parent, path):

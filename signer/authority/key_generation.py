@@ -77,9 +77,9 @@ def generate_key(
     """
     with intents.exclusively():
         pending = _pending(intents, request)
-        label = pending.label if pending else _fresh_label(store, request)
+        label = pending.label if pending else fresh_label(store, request)
         intents.refuse_in_custody(label)
-        record = _recorded(store, label)
+        record = recorded(store, label)
         if record is not None:
             if pending is None:
                 raise KeyConflict(f"key {label} exists already; leave --sequence out for the next number")
@@ -108,13 +108,15 @@ def _pending(intents: KeyIntents, request: KeyRequest) -> KeyIntent | None:
     return None
 
 
-def _fresh_label(store: KeyStore, request: KeyRequest) -> str:
+def fresh_label(store: KeyStore, request: KeyRequest) -> str:
+    """The label that a new key gets: of the number asked for, else of the next free one."""
     if request.sequence is None:
         return store.next_label(request.spec, request.product)
     return key_label(request.spec, request.product, request.sequence)
 
 
-def _recorded(store: KeyStore, label: str) -> KeyRecord | None:
+def recorded(store: KeyStore, label: str) -> KeyRecord | None:
+    """The record of a key; None if there is none."""
     try:
         return store.key(label)
     except KeyUnknown:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pki.errors import ConfigurationError, InputRefused, OutputError
 from pki.key_specs import parse_key_label
-from signer.authority.durable import sync_folder, write_new_text
+from signer.authority.intent_files import remove_intent_file, write_intent_file
 
 INTENT_FORMAT = "strongroom-key-intent-1"
 CUSTODY_FOLDER = "custody"
@@ -100,25 +100,11 @@ class KeyIntents:
     def write(self, intent: KeyIntent) -> None:
         """Record an intent durably. Raises OutputError, also if the label has one."""
         text = json.dumps({"format": INTENT_FORMAT, **asdict(intent)}, indent=2) + "\n"
-        path = self.path(intent.label)
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            temporary.unlink(missing_ok=True)
-            write_new_text(temporary, text, 0o600)
-            temporary.rename(path)
-            sync_folder(self._folder)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); no key was generated") from None
+        write_intent_file(self.path(intent.label), text, "; no key was generated")
 
     def remove(self, label: str) -> None:
         """Forget an intent that is fulfilled, or was given up with nothing made. Raises OutputError."""
-        path = self.path(label)
-        try:
-            path.unlink(missing_ok=True)
-            sync_folder(self._folder)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from None
+        remove_intent_file(self.path(label))
 
     def _read(self, path: Path) -> KeyIntent:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
-from signer.authority.durable import sync_folder, write_new_text
+from signer.durable import sync_folder, write_new_text
 
 POLICY_FOLDER = "policies"
 _ENTRIES_MAX = 100

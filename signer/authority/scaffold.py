@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
-from signer.authority.durable import sync_folder, write_new_text
 from signer.authority.model import Environment
 from signer.authority.policy_folder import POLICY_FOLDER
 from signer.authority.repository import ALLOWED_SIGNERS_FILE, AUTHORITY_FILE
 from signer.authority.toml_files import toml_string
+from signer.durable import sync_folder, write_new_text
 
 KEY_STORE = "store/keys.sqlite"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pki.errors import ConfigurationError, OutputError
 from policies.names import is_slug
-from signer.authority.durable import replace_text
 from signer.authority.model import PinConfig, Site
 from signer.authority.toml_files import parse_toml, toml_string
+from signer.durable import replace_text
 
 
 @dataclass(frozen=True, slots=True)

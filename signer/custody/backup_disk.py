@@ -6,8 +6,8 @@ import glob
 from pathlib import Path
 
 from pki.errors import FormatError, InputRefused, OutputError
-from signer.authority.durable import sync_folder
 from signer.custody.backup_file import BACKUP_SIZE_BYTES_MAX, BackupFile, decode_backup
+from signer.durable import sync_folder
 from signer.new_file import NewFile
 
 _FILE_MODE = 0o600

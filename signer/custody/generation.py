@@ -19,9 +19,9 @@ import msgspec
 
 from pki.errors import ConfigurationError, OutputError, StrongroomError
 from pki.key_audit import BACKED_UP_RULES, COPY_RULES, AuditFinding
-from pki.key_specs import KEY_SPECS, KeySpec, key_label, parse_key_label
+from pki.key_specs import KEY_SPECS, KeySpec, parse_key_label
 from pki.values import PublicKey
-from signer.authority.key_generation import KeyRequest
+from signer.authority.key_generation import KeyRequest, fresh_label, recorded
 from signer.custody.backup_disk import read_backup, remove_backup, write_backup
 from signer.custody.backup_file import BackupFile
 from signer.custody.intents import Act, CustodyIntent, CustodyIntents
@@ -31,10 +31,10 @@ from signer.custody.remains import dangerously_remove, finished_key, token_of, t
 from signer.inventory.audit import unavoidable_rules
 from signer.inventory.registration import findings_of_new_key, require_sound
 from signer.store.custody_values import NewBackup
-from signer.store.errors import KeyConflict, KeyUnknown
+from signer.store.errors import KeyConflict
 from signer.store.key_store import KeyStore
 from signer.store.stored_times import time_to_text
-from signer.store.values import Change, KeyRecord, NewKey
+from signer.store.values import Change, NewKey
 
 if TYPE_CHECKING:
     import pkcs11
@@ -60,9 +60,9 @@ def generate_with_backup(
     require_plan(request.spec, source, plan)
     with intents.exclusively():
         pending = _pending(intents, request)
-        label = pending.label if pending else _fresh_label(store, request)
+        label = pending.label if pending else fresh_label(store, request)
         intents.of_keys.refuse_pending(label)
-        record = _recorded(store, label)
+        record = recorded(store, label)
         if record is not None:
             if pending is None:
                 raise KeyConflict(f"key {label} exists already; leave the number out for the next one")
@@ -82,19 +82,6 @@ def _pending(intents: CustodyIntents, request: KeyRequest) -> CustodyIntent | No
         if intent.act is Act.GENERATE and same_key and request.sequence in (None, parts.sequence):
             return intent
     return None
-
-
-def _fresh_label(store: KeyStore, request: KeyRequest) -> str:
-    if request.sequence is None:
-        return store.next_label(request.spec, request.product)
-    return key_label(request.spec, request.product, request.sequence)
-
-
-def _recorded(store: KeyStore, label: str) -> KeyRecord | None:
-    try:
-        return store.key(label)
-    except KeyUnknown:
-        return None
 
 
 class _Generation:
@@ -261,7 +248,7 @@ class _Generation:
             yield
         except BaseException:
             with suppress(StrongroomError):
-                if _recorded(self._store, self._label) is None:
+                if recorded(self._store, self._label) is None:
                     self._remove_everything()
                     self._intents.remove(self._label)
             raise

@@ -16,7 +16,7 @@ import msgspec
 
 from pki.errors import ConfigurationError, OutputError
 from pki.key_specs import parse_key_label
-from signer.authority.durable import sync_folder, write_new_text
+from signer.authority.intent_files import remove_intent_file, write_intent_file
 from signer.authority.key_intents import CUSTODY_FOLDER, KeyIntents, intent_file_name
 
 INTENT_FORMAT: Final = "strongroom-custody-intent-1"
@@ -86,25 +86,11 @@ class CustodyIntents:
 
     def write(self, intent: CustodyIntent) -> None:
         """Record an intent durably, in place of the one before of the same key. Raises OutputError."""
-        path = self.path(intent.label)
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            temporary.unlink(missing_ok=True)
-            write_new_text(temporary, msgspec.json.encode(intent).decode() + "\n", 0o600)
-            temporary.replace(path)
-            sync_folder(self._folder)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+        write_intent_file(self.path(intent.label), msgspec.json.encode(intent).decode() + "\n")
 
     def remove(self, label: str) -> None:
         """Forget an intent that is fulfilled, or was given up with nothing left. Raises OutputError."""
-        path = self.path(label)
-        try:
-            path.unlink(missing_ok=True)
-            sync_folder(self._folder)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from None
+        remove_intent_file(self.path(label))
 
     def _read(self, path: Path) -> CustodyIntent:
         try:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from pki.errors import AuditError, FormatError, InputRefused, OutputError, PolicyViolation
+from signer.durable import sync_folder
 from signer.log import index_file
 from signer.log.audit_log import TileLog
 from signer.log.beginnings import is_beginning
 from signer.log.checkpoint import Checkpoint, TreeHead, parse_checkpoint
 from signer.log.entry import time_text
-from signer.log.files import replace_file, sync_folder
+from signer.log.files import replace_file
 from signer.log.publishing import CHECKPOINT_FILE, WITNESSED_FILE
 from signer.log.recovery import KEY_FILE
 from signer.log.signed_by import read_checkpoint

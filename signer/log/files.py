@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from signer.durable import sync_folder
+
 
 def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file, or replace it whole or not at all. Raises OSError; then the old one stands.
@@ -23,12 +25,3 @@ def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from pki.errors import AuditError, FormatError, OutputError, PolicyViolation, SignatureInvalid
 from pki.values import PublicKey
+from signer.durable import sync_folder
 from signer.log import index_file
 from signer.log.audit_log import TileLog
 from signer.log.checkpoint import Checkpoint, log_key_id, parse_checkpoint, verify_log_signature
 from signer.log.entry import decode_entry, indexed_values, time_text
-from signer.log.files import replace_file, sync_folder
+from signer.log.files import replace_file
 from signer.log.merkle import Frontier
 from signer.log.publishing import CHECKPOINT_FILE
 from signer.log.signed_by import read_checkpoint

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pki.errors import AuditError
+from signer.durable import sync_folder
 from signer.log.entry import leaf_hash
 from signer.log.merkle import root_of, root_of_subtrees, whole_parts
 
@@ -162,7 +163,7 @@ class TileWriter:
             if row:
                 self._write(level, self._size >> (_BITS * (level + 1)), len(row), b"".join(row))
         for folder in sorted(self._to_sync):
-            _sync_folder(folder)
+            sync_folder(folder)
         self._to_sync.clear()
 
     def remove_superseded(self) -> None:
@@ -193,11 +194,3 @@ class TileWriter:
 
 def _framed(entry: bytes) -> bytes:
     return len(entry).to_bytes(_LENGTH_SIZE_BYTES, "big") + entry
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,10 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pki.errors import AuditError, ConfigurationError, InputRefused, OutputError, PolicyViolation
 from pki.values import PublicKey
+from signer.durable import sync_folder
 from signer.log.beginnings import is_beginning
 from signer.log.checkpoint import Checkpoint, is_key_name, verify_log_signature
 from signer.log.cosignature import WitnessKey, sign_cosignature
-from signer.log.files import replace_file, sync_folder
+from signer.log.files import replace_file
 from signer.log.publishing import CHECKPOINT_FILE
 from signer.log.signed_by import read_checkpoint
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from pki.errors import InputRefused
 from pki.values import Digest
 from signer.new_file import NewFile
 from signer.packages.encryption import PackagingMeans, new_content_key, new_salt
@@ -22,7 +21,6 @@ from signer.packages.terms import PackageRequest
 
 SBOM_SIZE_BYTES_MAX = 64 * 1024 * 1024
 _SBOM_CONTEXT = context("SR-sbom-v1")
-_READ_SIZE_BYTES = 1 << 18
 
 
 class PackageWritten(msgspec.Struct, frozen=True):
@@ -98,14 +96,8 @@ def _sbom_digest(sbom: Path | None, salt: bytes) -> bytes:
     state = hashlib.sha256(_SBOM_CONTEXT + salt)
     if sbom is None:
         return state.digest()
-    room_bytes = SBOM_SIZE_BYTES_MAX
-    try:
-        with sbom.open("rb") as stream:
-            while block := stream.read(_READ_SIZE_BYTES):
-                room_bytes -= len(block)
-                if room_bytes < 0:
-                    raise InputRefused(f"{sbom} has more than {SBOM_SIZE_BYTES_MAX} bytes; is it the SBOM?")
-                state.update(block)
-    except OSError as error:
-        raise InputRefused(f"cannot read {sbom}: {error.strerror}") from None
+    from signer.packages.file_blocks import blocks_of
+
+    for block in blocks_of(sbom, SBOM_SIZE_BYTES_MAX, "the SBOM"):
+        state.update(block)
     return state.digest()

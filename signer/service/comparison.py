@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from pki.errors import InputRefused, PolicyViolation
+from pki.errors import PolicyViolation
 from policies.request import SigningRequest
+from signer.packages.file_blocks import blocks_of
 from signer.packages.layout import (
     CHUNK_SIZE_BYTES,
     HEAD_SIZE_BYTES,
@@ -25,7 +26,6 @@ from signer.packages.terms import PackageTerms, Target
 from signer.service.values import TYPE_OF_KIND, SignOrder
 
 _SBOM_CONTEXT = context("SR-sbom-v1")
-_READ_SIZE_BYTES = 1 << 18
 TEST_EVIDENCE_SIZE_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -114,7 +114,7 @@ def _compare_sbom(request: SigningRequest, manifest: Manifest, sbom: Path | None
             else "the request names no SBOM, one was given",
         )
     if sbom is not None:
-        for block in _blocks(sbom, SBOM_SIZE_BYTES_MAX, "the SBOM"):
+        for block in blocks_of(sbom, SBOM_SIZE_BYTES_MAX, "the SBOM"):
             plain.update(block)
             salted.update(block)
         if plain.digest() != request.sbom_digest:
@@ -131,20 +131,7 @@ def _compare_test_evidence(request: SigningRequest, evidence: Path | None) -> No
     if evidence is None:
         return
     state = hashlib.sha256()
-    for block in _blocks(evidence, TEST_EVIDENCE_SIZE_BYTES_MAX, "the test evidence"):
+    for block in blocks_of(evidence, TEST_EVIDENCE_SIZE_BYTES_MAX, "the test evidence"):
         state.update(block)
     if state.digest() != request.test_evidence_digest:
         raise PolicyViolation("SV-23", f"{evidence.name} is not the test evidence that the request names")
-
-
-def _blocks(path: Path, size_bytes_max: int, what: str) -> Iterator[bytes]:
-    room_bytes = size_bytes_max
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(_READ_SIZE_BYTES):
-                room_bytes -= len(block)
-                if room_bytes < 0:
-                    raise InputRefused(f"{path} has more than {size_bytes_max} bytes; is it {what}?")
-                yield block
-    except OSError as error:
-        raise InputRefused(f"cannot read {path}: {error.strerror}") from None

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pki.errors import OutputError
-from signer.authority.durable import sync_folder
+from signer.durable import sync_folder
 from signer.new_file import NewFile
 from signer.service.shelf import file_digest
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pki.errors import OutputError, PolicyViolation
-from signer.authority.durable import sync_folder
+from signer.durable import sync_folder
 
 LOCK_WAIT_SECONDS = 60.0
 RECORD_SIZE_BYTES_MAX = 1024 * 1024

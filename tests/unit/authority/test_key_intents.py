@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pki.errors import ConfigurationError, InputRefused, OutputError
-from signer.authority import key_intents
+from signer.authority import intent_files
 from signer.authority.key_intents import KeyIntent, KeyIntents
 
 LABEL = "sr:grant:pump-x2:0001"
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_no_intent(intents: KeyIntents, monkeypatch: pytest.M
         path.write_text(text[:10], encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(key_intents, "write_new_text", disk_is_full)
+    monkeypatch.setattr(intent_files, "write_new_text", disk_is_full)
     with intents.exclusively(), pytest.raises(OutputError, match=r"No space left on device.*no key was generated"):
         intents.write(INTENT)
     assert [path.name for path in intents.path(LABEL).parent.iterdir()] == ["lock"]

@@ -141,7 +141,7 @@ def test_a_name_that_may_not_survive_a_power_cut_is_taken_back(tmp_path: Path, m
     def fail(_: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(new_file, "_sync_folder", fail)
+    monkeypatch.setattr(new_file, "sync_folder", fail)
     with pytest.raises(OutputError, match="Input/output error"), NewFile(tmp_path / "out") as file:
         file.publish()
     assert left_in(tmp_path) == set()
