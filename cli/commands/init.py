@@ -21,10 +21,12 @@ _SOFTHSM = "softhsm"
 _NEXT_STEPS = """\
 Next:
   cd {root}
-  strongroom token init root-1 --module softhsm --label root-1 --write     (and root-2, root-3, release)
+  people.toml, allowed_signers, policies/: say who is who, and who may have what signed; strongroom policy check
+  strongroom token init root-1 --module softhsm --label root-1 --write     (and root-2, root-3, release, log)
+  strongroom key generate log --token log --activate, [log] in strongroom.toml, strongroom audit init
   strongroom product new NAME --board {board}
-  strongroom key generate root --product NAME --token root-1 --activate    (and the other keys of products/NAME.toml)
-  people.toml, policies/: say who may have what signed, with whose agreement; strongroom policy check
+  strongroom key generate application-release --product NAME --token release --activate    (and production, compat)
+  strongroom ceremony list                                                 (root-genesis makes roots and trust bundle)
   strongroom doctor"""
 
 
