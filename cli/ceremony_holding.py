@@ -135,6 +135,7 @@ def _held(
     ):
         _remove_unfinished(folder.path)
         entries = _conduct(repository, ceremony, manner.mode, golden, transcript, place, manner.room).run()
+        place.open_log()  # so that it ends under a checkpoint, also where a kill came after the transcript's end
         _replace(folder.head, head_text(ceremony.script.name, entries))
         return entries
 

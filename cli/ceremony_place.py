@@ -177,6 +177,10 @@ class CeremonyPlace:
             say(f"The key of the audit log is on token {config.token}; its PIN is asked for now, before the next step.")
         return self._keys.at(now()).log
 
+    def open_log(self) -> None:
+        """Have the log open, if there is one: what a kill left is ended, and a checkpoint is signed at the end."""
+        _ = self.audit_log
+
     def _is_asked_for(self, token: str) -> bool:
         """Whether a person enters the PIN."""
         return token in self._site.tokens and self._site.tokens[token].pin.source in {"prompt", "protected-path"}

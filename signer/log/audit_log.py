@@ -29,6 +29,7 @@ from signer.log.publishing import (
     at_right_edge,
     publish,
     publish_witnessed,
+    unfinished_files,
     write_tiles,
 )
 from signer.log.signed_by import read_checkpoint, require_signed_by
@@ -248,10 +249,13 @@ class TileLog:
             raise AuditError(f"{path} is not the checkpoint that the index knows; `strongroom audit verify`")
         if self._key is not None:
             require_signed_by(last, self._key)
-        if end_interrupted and (shown is None or shown.note != last.note):
+        is_behind = shown is None or shown.note != last.note
+        if end_interrupted and (is_behind or (self._key is not None and unfinished_files(self.folder))):
             with self._writing() as connection:
+                for path in unfinished_files(self.folder):
+                    path.unlink(missing_ok=True)
                 newest = self._newest_checkpoint(connection)
-                if newest is not None:
+                if newest is not None and is_behind:
                     publish(self.folder, newest)
 
     # The index

@@ -55,6 +55,11 @@ def publish_witnessed(folder: Path, checkpoint: Checkpoint) -> None:
         _replace(folder / WITNESSED_FILE, checkpoint.note)
 
 
+def unfinished_files(folder: Path) -> list[Path]:
+    """What a kill left of a tile or a checkpoint being written; whoever holds the log's lock may remove it."""
+    return sorted(folder.glob(".*.part"))
+
+
 def _replace(path: Path, note: bytes) -> None:
     try:
         replace_file(path, note)

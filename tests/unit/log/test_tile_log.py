@@ -86,6 +86,18 @@ def test_opening_ends_a_publication_that_was_interrupted(folder: Path) -> None:
             assert (folder / "checkpoint").read_bytes() == note
 
 
+def test_what_a_kill_left_unfinished_is_removed_by_whoever_has_the_key(folder: Path) -> None:
+    leftovers = [folder / name for name in (".tile.part", ".checkpoint.part", ".witnessed.part")]
+    for path in leftovers:
+        path.write_bytes(b"half of")
+    before = (folder / "checkpoint").read_bytes()
+    with open_audit_log(folder, None):
+        assert all(path.exists() for path in leftovers)
+    with open_audit_log(folder, KEY):
+        assert not any(path.exists() for path in leftovers)
+    assert (folder / "checkpoint").read_bytes() == before
+
+
 def test_an_old_index_is_refused(folder: Path) -> None:
     """Whoever puts back yesterday's database does not undo the checkpoint of today."""
     old = (folder / "index.sqlite").read_bytes()
