@@ -18,7 +18,7 @@ import pytest
 from cli.exit_codes import ExitCode
 from pki.key_specs import KEY_SPECS
 from pki.roles import Role
-from signer.authority import key_intents
+from signer.authority import intent_files
 from signer.authority.key_intents import KeyIntents
 from signer.store.maintenance import check_key_store
 from signer.tokens import KeyRef, PinFile, parse_pkcs11_uri
@@ -197,7 +197,7 @@ def test_a_full_disk_before_the_intent(world: World, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(key_intents, "write_new_text", disk_is_full)
+        patch.setattr(intent_files, "write_new_text", disk_is_full)
         line = world.fails(ExitCode.OUTPUT, *GENERATE)
     assert "No space left on device" in line
     assert "no key was generated" in line
