@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOL_ENVIRONMENTS = ("imgtool", "oracles")
+TOOL_ENVIRONMENTS = ("imgtool", "oracles", "clients")
 """Groups that are installed apart: what is in their locks is not in the environment that runs this check."""
 PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([0-9][0-9a-z.!+-]*) \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")

@@ -25,3 +25,4 @@ resolve requirements-dev.lock pyproject.toml --group dev
 resolve requirements.lock pyproject.toml --constraints requirements-dev.lock
 resolve requirements-imgtool.lock --group imgtool
 resolve requirements-oracles.lock --group oracles
+resolve requirements-clients.lock --group clients

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # The two PKCS#11 modules of the contract tests, their tools, the PKCS#11 spy and proxy; openssl, ssh-keygen and Go's note and
 # tlog packages as independent oracles; a C compiler for the bench's comparison loop and the fault rigs; a cross compiler for
-# the demonstration's firmware; what draws reports (Pango and a font), and what shows their pages.
+# the demonstration's firmware; a real PostgreSQL for the registry's tests; what draws reports (Pango and a font), and what shows their pages.
 readonly DEBIAN_PACKAGES=(
     softhsm2 libnss3 libnss3-tools
     opensc p11-kit p11-kit-modules
@@ -14,6 +14,7 @@ readonly DEBIAN_PACKAGES=(
     golang-go golang-golang-x-mod-dev
     gcc libc6-dev
     gcc-arm-none-eabi libnewlib-arm-none-eabi binutils-arm-none-eabi
+    postgresql
     libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core poppler-utils
 )
 
@@ -104,4 +105,5 @@ install_debian_packages
 make_main_environment
 make_tool_environment imgtool
 make_tool_environment oracles
+make_tool_environment clients
 compile_modules

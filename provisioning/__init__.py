@@ -1,0 +1,1 @@
+"""Production: work orders, stations, the registry of devices."""
