@@ -25,4 +25,5 @@ resolve requirements-dev.lock pyproject.toml --group dev
 resolve requirements.lock pyproject.toml --constraints requirements-dev.lock
 resolve requirements-imgtool.lock --group imgtool
 resolve requirements-oracles.lock --group oracles
-resolve requirements-clients.lock --group clients
+# crcmod has no wheel; crcmod-plus, which the group names, is the same module (docs/adr/0079).
+resolve requirements-clients.lock --group clients --overrides <(echo "crcmod; python_version < '3'")

@@ -57,7 +57,7 @@ install_debian_packages() {
 stamp_of() { { pwd; cat -- "$@"; } | sha256sum | cut -d' ' -f1; }
 is_current() { [[ -x "$1/bin/python" && "$(cat "$1/.strongroom-stamp" 2>/dev/null)" == "$(stamp_of "${@:2}")" ]]; }
 
-# Arguments: the environment's folder, its hashed lock. Only wheels, so that no package runs code while it is installed.
+# Arguments: the environment's folder, its hashed lock, which is complete. Only wheels: no package runs code while it is installed.
 # The environment is kept when only the lock changed: others may be using it.
 make_environment() {
     local python
@@ -65,7 +65,7 @@ make_environment() {
     [[ -n "$python" ]] || fail "no Python 3.11 or newer with the venv module; on Debian run as root: apt-get install python3 python3-venv"
     rm -f "$1/.strongroom-stamp"
     "$1/bin/python" -c 'import sys, pip; sys.exit(sys.prefix != sys.argv[1])' "$PWD/$1" 2>/dev/null || "$python" -m venv --clear "$1"
-    "$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input --only-binary :all: --require-hashes -r "$2" \
+    "$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input --only-binary :all: --no-deps --require-hashes -r "$2" \
         || fail "could not install $2 into $1; the lines above say why"
 }
 
