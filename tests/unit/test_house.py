@@ -159,7 +159,7 @@ def test_the_layers_are_those_of_the_architecture(project: dict[str, Any]) -> No
     contracts = project["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     order = [re.findall(r"\w+", layer) for layer in layers]
-    assert order == [["cli"], ["provisioning", "ceremonies"], ["signer"], ["policies"], ["pki", "rpc"]]
+    assert order == [["cli"], ["provisioning", "ceremonies"], ["signer"], ["policies", "rpc"], ["pki"]]
 
 
 def test_bootloader_and_host_never_import_each_other_below_the_command_line(project: dict[str, Any]) -> None:
