@@ -22,7 +22,7 @@ from bench.signatures import measure_signatures
 from bench.start_up import measure_start_up
 
 _PROJECT = Path(__file__).parents[1]
-_ROOMS = ("cli", "ceremonies", "signer", "policies", "pki", "bootloader", "verifiers")
+_ROOMS = ("cli", "provisioning", "ceremonies", "signer", "policies", "rpc", "pki", "bootloader", "verifiers")
 
 
 def main() -> int:
