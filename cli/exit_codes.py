@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     POWER_CUT = 12
     AUDIT_LOG = 13
     CEREMONY = 14
+    LINK = 15
 
 
 _BY_ERROR: tuple[tuple[type[StrongroomError], ExitCode], ...] = (
