@@ -1,0 +1,1 @@
+"""What devices sign about themselves, parsed and verified by a host from docs/spec/ alone."""

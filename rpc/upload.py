@@ -1,0 +1,59 @@
+"""Sending what is larger than a message: a package by the image group, objects by ours (protocol.md, sections 3 and 4).
+
+The device says which byte it wants next, and the host obeys: that is how uploads resume, how a device gains the time to
+erase a sector, and how lost and doubled messages heal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from rpc.errors import LinkError, MessageMalformed
+
+UNCHANGED_MAX: Final = 2_048
+"""Answers in a row that repeat an offset. One erases one sector: no board has nearly as many."""
+SETBACKS_MAX: Final = 16
+"""Times that a device may want to have again what it had already, in one upload."""
+PROBE_SIZE_BYTES: Final = 1
+"""What is sent to a device that is still erasing: a whole block would be thrown away again."""
+
+
+@dataclass(slots=True)
+class UploadPosition:
+    """Where an upload stands. Pure: bytes are read and sent by others."""
+
+    size_bytes: int
+    block_size_bytes: int
+    offset: int = 0
+    _unchanged: int = 0
+    _setbacks: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the device has every byte."""
+        return self.offset == self.size_bytes
+
+    @property
+    def next_size_bytes(self) -> int:
+        """How many bytes go into the next request: a block, or very few while the device is erasing.
+
+        The first request always carries a block, by which the device recognises an upload that it knows.
+        """
+        wanted = PROBE_SIZE_BYTES if self._unchanged and self.offset else self.block_size_bytes
+        return min(wanted, self.size_bytes - self.offset)
+
+    def answered(self, offset: int) -> None:
+        """Take the offset that the device expects now; raises LinkError (LK-05) if it leads nowhere."""
+        if not 0 <= offset <= self.size_bytes:
+            raise MessageMalformed("LK-03", f"`off` is no offset of an upload of {self.size_bytes} bytes")
+        if offset == self.offset:
+            self._unchanged += 1
+        else:
+            self._unchanged = 0
+            self._setbacks += offset < self.offset
+        if self._unchanged > UNCHANGED_MAX:
+            raise LinkError("LK-05", f"the device wants byte {offset} again and again; the upload is given up")
+        if self._setbacks > SETBACKS_MAX:
+            raise LinkError("LK-05", f"the device went back {self._setbacks} times; the upload is given up")
+        self.offset = offset
