@@ -31,15 +31,15 @@ class ObjectReader:
     def __init__(self, data: bytes, what: str, magic: bytes, size_bytes: int) -> None:
         """Check size, magic, format version and suite, which all signed objects begin with."""
         if len(data) != size_bytes:
-            raise FormatError("size", 0, f"{what} has {size_bytes} bytes, not {len(data)}")
+            raise FormatError("size", 0, f"[LK-11] {what} has {size_bytes} bytes, not {len(data)}")
         self._data = data
         self._offset = 0
         if self.raw(len(magic)) != magic:
-            raise FormatError("magic", 0, f"not {what}")
+            raise FormatError("magic", 0, f"[LK-11] not {what}")
         if self.u16() != _FORMAT_VERSION:
-            raise FormatError("format_version", 4, "not 1, the only one that is known")
+            raise FormatError("format_version", 4, "[LK-11] not 1, the only one that is known")
         if self.u8("suite") != _SUITE:
-            raise FormatError("suite", 6, "not 1, the only one that is known")
+            raise FormatError("suite", 6, "[LK-11] not 1, the only one that is known")
 
     def raw(self, size_bytes: int) -> bytes:
         """Bytes as they are."""
@@ -51,7 +51,7 @@ class ObjectReader:
         """One byte, at most `highest`."""
         value = self.raw(1)[0]
         if value > highest:
-            raise FormatError(field, self._offset - 1, f"{value} is beyond {highest}")
+            raise FormatError(field, self._offset - 1, f"[LK-11] {value} is beyond {highest}")
         return value
 
     def u16(self) -> int:
@@ -66,7 +66,7 @@ class ObjectReader:
         """Bits, of which only those of `known` may be set."""
         value = int.from_bytes(self.raw(size_bytes), "little")
         if value & ~known:
-            raise FormatError(field, self._offset - size_bytes, f"unknown flags: {value & ~known:#x}")
+            raise FormatError(field, self._offset - size_bytes, f"[LK-11] unknown flags: {value & ~known:#x}")
         return value
 
     def text(self, field: str, size_bytes: int) -> str:
@@ -74,7 +74,7 @@ class ObjectReader:
         start = self._offset
         used = self.raw(size_bytes).rstrip(b"\0")
         if any(byte not in _PRINTABLE_ASCII for byte in used):
-            raise FormatError(field, start, "not printable ASCII, padded with zero")
+            raise FormatError(field, start, "[LK-11] not printable ASCII, padded with zero")
         return used.decode("ascii")
 
     def version(self) -> ImageVersion:
@@ -85,4 +85,4 @@ class ObjectReader:
         """Bytes that must be zero."""
         start = self._offset
         if any(self.raw(size_bytes)):
-            raise FormatError("reserved", start, "not zero")
+            raise FormatError("reserved", start, "[LK-11] not zero")

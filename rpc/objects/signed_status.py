@@ -27,7 +27,7 @@ _COPIES_ALL: Final = 0x0F
 
 @dataclass(frozen=True, slots=True)
 class SignedStatus:
-    """Fields as in the specification; `raw` is what was signed. What a device has nothing to say of is zero or empty."""
+    """Fields as in the specification; `raw` is what was signed. What a device does not know is zero, or empty."""
 
     runs: int
     uid: bytes
@@ -79,7 +79,7 @@ class SignedStatus:
         reader = ObjectReader(data, "a signed status", _MAGIC, STATUS_SIZE_BYTES)
         runs = reader.u8("runs", RUNS_APPLICATION)
         if runs == 0:
-            raise FormatError("runs", 7, "neither bootloader nor application")
+            raise FormatError("runs", 7, "[LK-11] neither bootloader nor application")
         fields: dict[str, object] = {"runs": runs, "raw": data}
         _read_device(reader, fields)
         _read_images(reader, fields)
