@@ -15,7 +15,7 @@ from bootloader.reference.copies import require_fit
 from bootloader.reference.crypto import key_id, public_point
 from bootloader.reference.flash import Region
 from bootloader.reference.head import TRAILER_SIZE_BYTES_MAX, Head, PackageType, RecipientMode, Version
-from bootloader.reference.payload import unwrap_content_key
+from bootloader.reference.payload import unwrap_content_key, unwrap_granted_key
 from bootloader.reference.records import Device
 from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import TrustBundle
@@ -60,12 +60,23 @@ def content_key_for(head: Head, facts: InstallFacts) -> bytes | None:
     if head.recipient_mode == RecipientMode.NONE:
         return None
     if head.recipient_mode == RecipientMode.GRANT:
-        raise Refused(DeviceCode.GRANT_REQUIRED, "this device holds no grant for the package")
+        return _granted_key(head, facts)
     private = _recipient_private(head.recipient_mode, facts.state)
     known = private is not None and key_id(public_point(private)) == head.recipient_key_id
     if private is None or not known:
         raise Refused(DeviceCode.RECIPIENT_UNKNOWN, f"encrypted for {head.recipient_key_id.hex()}")
     return unwrap_content_key(head, private, facts.device_uid)
+
+
+def _granted_key(head: Head, facts: InstallFacts) -> bytes:
+    """Out of the pending grant for this very head, by the device's own agreement key."""
+    pending, keys = facts.state.pending_grant, facts.state.keys
+    if pending is None or pending.head_hash != head.hash:
+        raise Refused(DeviceCode.GRANT_REQUIRED, "this device holds no grant for the package")
+    if keys is None:
+        raise Refused(DeviceCode.RECIPIENT_UNKNOWN, "this device has no agreement key")
+    sealed = (pending.ephemeral_public_key, pending.wrapped_cek)
+    return unwrap_granted_key(head, keys.agreement_private, facts.device_uid, *sealed)
 
 
 def _recipient_private(mode: RecipientMode, state: DeviceState) -> bytes | None:

@@ -57,20 +57,36 @@ def unwrap_content_key(head: Head, recipient_private: bytes, device_uid: bytes) 
     """
     if head.recipient_mode not in (RecipientMode.DEVICE, RecipientMode.GROUP):
         raise ValueError("the head holds no wrapped content key")
-    shared_secret = ecdh(recipient_private, head.ephemeral_public_key)
+    return _unwrapped(head, recipient_private, head.bound_uid(device_uid), head.ephemeral_public_key, head.wrapped_cek)
+
+
+def unwrap_granted_key(
+    head: Head, agreement_private: bytes, device_uid: bytes, ephemeral_public_key: bytes, wrapped_cek: bytes
+) -> bytes:
+    """The content key that a grant brought, for recipient mode 3; raises as `unwrap_content_key`.
+
+    Here the device's own UID is always part of the mask: one ephemeral key serves a whole batch (docs/spec/grant.md).
+    """
+    if head.recipient_mode != RecipientMode.GRANT:
+        raise ValueError("the package takes no content key from a grant")
+    return _unwrapped(head, agreement_private, device_uid, ephemeral_public_key, wrapped_cek)
+
+
+def _unwrapped(head: Head, private: bytes, uid: bytes, ephemeral_public_key: bytes, wrapped_cek: bytes) -> bytes:
+    shared_secret = ecdh(private, ephemeral_public_key)
     info = b"".join(
         (
             _WRAP_CONTEXT,
             head.product_id,
             head.image_salt,
             bytes([head.recipient_mode]),
-            head.bound_uid(device_uid),
-            head.ephemeral_public_key,
-            public_point(recipient_private),
+            uid,
+            ephemeral_public_key,
+            public_point(private),
         )
     )
     pad = hkdf_sha256(shared_secret, info, AES_KEY_SIZE_BYTES)
-    content_key = bytes(wrapped ^ mask for wrapped, mask in zip(head.wrapped_cek, pad, strict=True))
+    content_key = bytes(wrapped ^ mask for wrapped, mask in zip(wrapped_cek, pad, strict=True))
     require_committed(head, content_key)
     return content_key
 
