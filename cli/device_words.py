@@ -73,6 +73,22 @@ _WORDS = {
     DeviceCode.TRIAL_EXHAUSTED: "it was started three times without being confirmed",
     DeviceCode.UPDATE_REQUESTED: "update mode was asked for",
     DeviceCode.NO_BOOTLOADER: "no copy of the bootloader verifies",
+    DeviceCode.OBJECT_SIZE: "it has not the size of such an object",
+    DeviceCode.OBJECT_MAGIC: "it is another kind of object",
+    DeviceCode.OBJECT_FORMAT: "its format version or suite is not known",
+    DeviceCode.OBJECT_RESERVED: "a reserved or unused byte of it is not zero, or a flag of it is not known",
+    DeviceCode.OBJECT_FIELD: "a field of it is out of its range",
+    DeviceCode.WRONG_ORDER: "the activation is not of this work order, or beyond what the order allows",
+    DeviceCode.WRONG_LOT: "it was made for another lot",
+    DeviceCode.WRONG_DEVICE: "it was made for another device",
+    DeviceCode.WRONG_NONCE: "it answers no challenge, or another one: each is answered once",
+    DeviceCode.WRONG_KEYS: "it was made for other keys than the device has",
+    DeviceCode.PROTECTION_MISSING: "the hardware protection that is demanded is not set",
+    DeviceCode.KEY_INJECTION: "an injected key does not unwrap, or is not the one that was announced",
+    DeviceCode.NO_KEYS: "the device has no keys of its own yet",
+    DeviceCode.RANDOM_FAILED: "the device's random generator reports an error",
+    DeviceCode.GRANT_PROOF: "the grant is not in the tree that was signed, or is another device's",
+    DeviceCode.SERVICE_PENDING: "a service order is being carried out: nothing is started or taken before its end",
 }
 
 _STEPS = (
@@ -87,6 +103,10 @@ _STEPS = (
     (range(501, 505), "flash and journal"),
     (range(601, 614), "the trust bundle"),
     (range(701, 709), "the start"),
+    (range(801, 806), "reading the signed object"),
+    (range(811, 820), "the rules of activation and service"),
+    (range(821, 822), "the grant"),
+    (range(831, 832), "the service order under way"),
 )
 
 _LIFECYCLES = {
@@ -103,6 +123,9 @@ _EVENTS = {
     EventKind.CONFIRMATION: "confirmation",
     EventKind.FALL_BACK: "fall-back to the other bootloader copy",
     EventKind.TRUST_BUNDLE: "new trust bundle",
+    EventKind.ACTIVATION: "activation",
+    EventKind.GRANT: "grant taken",
+    EventKind.SERVICE: "service order",
 }
 
 

@@ -81,6 +81,26 @@ class DeviceCode(IntEnum):
     UPDATE_REQUESTED = 707
     NO_BOOTLOADER = 708
 
+    OBJECT_SIZE = 801
+    OBJECT_MAGIC = 802
+    OBJECT_FORMAT = 803
+    OBJECT_RESERVED = 804
+    OBJECT_FIELD = 805
+
+    WRONG_ORDER = 811
+    WRONG_LOT = 812
+    WRONG_DEVICE = 813
+    WRONG_NONCE = 814
+    WRONG_KEYS = 815
+    PROTECTION_MISSING = 816
+    KEY_INJECTION = 817
+    NO_KEYS = 818
+    RANDOM_FAILED = 819
+
+    GRANT_PROOF = 821
+
+    SERVICE_PENDING = 831
+
 
 class Refused(Exception):
     """The device does not take this input, or does not start this image: `code` says why, `detail` is for people."""

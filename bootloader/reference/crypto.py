@@ -105,6 +105,11 @@ def hkdf_sha256(ikm: bytes, info: bytes, size_bytes: int) -> bytes:
     return HKDF(algorithm=SHA256(), length=size_bytes, salt=None, info=info).derive(ikm)
 
 
+def require_point(point: bytes, code: DeviceCode, detail: str) -> None:
+    """X ‖ Y is a point of the curve; raises Refused(code)."""
+    _point_of_curve(point, code, detail)
+
+
 class Aes256Ctr:
     """AES-256-CTR (SP 800-38A, section 6.5), deciphering in order. The 128-bit big-endian counter block begins at 0."""
 

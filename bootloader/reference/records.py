@@ -36,6 +36,9 @@ class RecordType(IntEnum):
     SEAL = 13
     MOVED = 14
     TAKEN = 15
+    ACTIVATED = 16
+    PENDING_GRANT = 17
+    SERVICE_STARTED = 18
 
 
 class Lifecycle(IntEnum):
@@ -59,6 +62,15 @@ class InstallRegion(IntEnum):
         return cls.BOOTLOADER_A if copy is Copy.A else cls.BOOTLOADER_B
 
 
+class ServiceAction(IntEnum):
+    """What a service order asks for (docs/spec/service-order.md); the first two destroy, and are journalled."""
+
+    RETURN_FOR_REPAIR = 1
+    DECOMMISSION = 2
+    RE_PROVISION = 3
+    PERMIT_REINSTALLATION = 4
+
+
 class EventKind(IntEnum):
     """What an event is about."""
 
@@ -68,6 +80,9 @@ class EventKind(IntEnum):
     CONFIRMATION = 4
     FALL_BACK = 5
     TRUST_BUNDLE = 6
+    ACTIVATION = 7
+    GRANT = 8
+    SERVICE = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +371,77 @@ class Taken:
         return cls(*cls.LAYOUT.unpack(payload))
 
 
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """By which activation the device became, or is about to become, OPERATIONAL. `serial` is text, zero-padded."""
+
+    TYPE: ClassVar = RecordType.ACTIVATED
+    LAYOUT: ClassVar = Struct("<16s 32s 32s 32s 32s")
+
+    order_id: bytes
+    order_digest: bytes
+    activation_digest: bytes
+    certificate_digest: bytes
+    serial: bytes
+
+    def payload(self) -> bytes:
+        fields = (self.order_id, self.order_digest, self.activation_digest, self.certificate_digest, self.serial)
+        return _pack(self.LAYOUT, *fields)
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Activated:
+        return cls(*cls.LAYOUT.unpack(payload))
+
+
+@dataclass(frozen=True, slots=True)
+class PendingGrant:
+    """The right to install the package with this head, and its content key, wrapped for this device."""
+
+    TYPE: ClassVar = RecordType.PENDING_GRANT
+    LAYOUT: ClassVar = Struct("<16s 32s 64s 32s")
+
+    batch_id: bytes
+    head_hash: bytes
+    ephemeral_public_key: bytes
+    wrapped_cek: bytes
+
+    def payload(self) -> bytes:
+        return _pack(self.LAYOUT, self.batch_id, self.head_hash, self.ephemeral_public_key, self.wrapped_cek)
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> PendingGrant:
+        return cls(*cls.LAYOUT.unpack(payload))
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStarted:
+    """Keys and application are being destroyed for a service order, to the end, however often the power fails."""
+
+    TYPE: ClassVar = RecordType.SERVICE_STARTED
+    LAYOUT: ClassVar = Struct("<B 3x 32s")
+
+    action: ServiceAction
+    order_digest: bytes
+
+    def __post_init__(self) -> None:
+        if self.action not in SERVICE_LIFECYCLES:
+            raise ValueError("only an action that destroys is journalled")
+
+    def payload(self) -> bytes:
+        return _pack(self.LAYOUT, self.action, self.order_digest)
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> ServiceStarted:
+        action, order_digest = cls.LAYOUT.unpack(payload)
+        return cls(ServiceAction(action), order_digest)
+
+
+# What the device is when the destruction is over.
+SERVICE_LIFECYCLES = {
+    ServiceAction.RETURN_FOR_REPAIR: Lifecycle.RMA,
+    ServiceAction.DECOMMISSION: Lifecycle.DECOMMISSIONED,
+}
+
 KnownRecord = (
     Device
     | DeviceKeys
@@ -372,6 +458,9 @@ KnownRecord = (
     | Seal
     | Moved
     | Taken
+    | Activated
+    | PendingGrant
+    | ServiceStarted
 )
 _KNOWN: tuple[type[KnownRecord], ...] = (
     Device,
@@ -389,6 +478,9 @@ _KNOWN: tuple[type[KnownRecord], ...] = (
     Seal,
     Moved,
     Taken,
+    Activated,
+    PendingGrant,
+    ServiceStarted,
 )
 _CLASS_OF_TYPE = {int(known.TYPE): known for known in _KNOWN}
 
@@ -419,7 +511,7 @@ def decode_record(record_type: int, record_format: int, payload: bytes) -> Recor
         return Unknown(record_type, record_format, payload)
     try:
         return known.from_payload(payload)
-    except ValueError:  # a copy, region or package type that a later version knows
+    except ValueError:  # a copy, region, package type or action that a later version knows
         return Unknown(record_type, record_format, payload)
 
 

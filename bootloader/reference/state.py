@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from bootloader.reference.records import (
+    SERVICE_LIFECYCLES,
+    Activated,
     AppConfirmed,
     AppTrial,
     BootConfirmed,
@@ -19,8 +21,10 @@ from bootloader.reference.records import (
     InstallRegion,
     InstallStarted,
     Moved,
+    PendingGrant,
     Record,
     Seal,
+    ServiceStarted,
     Taken,
     TrustBundleInForce,
     Unknown,
@@ -44,6 +48,9 @@ class DeviceState:
     installed: Installed | None = None
     app_trial: AppTrial | None = None
     app_confirmed: AppConfirmed | None = None
+    activated: Activated | None = None
+    pending_grant: PendingGrant | None = None
+    service_started: ServiceStarted | None = None
     events: tuple[Event, ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
@@ -74,7 +81,7 @@ def apply(state: DeviceState, record: Record) -> DeviceState:  # noqa: C901, PLR
     """The state after one more record. Applying a record twice changes nothing."""
     match record:
         case Device():
-            return replace(state, device=record)
+            return _after_device(state, record)
         case DeviceKeys():
             return replace(state, keys=record)
         case GroupKey():
@@ -84,8 +91,7 @@ def apply(state: DeviceState, record: Record) -> DeviceState:  # noqa: C901, PLR
         case InstallStarted():
             return _after_install_started(state, record)
         case Installed():
-            started = _without(state.installs_started, InstallRegion.APPLICATION)
-            return replace(state, installed=record, installs_started=started, app_trial=None, app_confirmed=None)
+            return _after_installed(state, record)
         case AppTrial():
             return replace(state, app_trial=record)
         case AppConfirmed():
@@ -97,6 +103,12 @@ def apply(state: DeviceState, record: Record) -> DeviceState:  # noqa: C901, PLR
             return replace(state, boot_confirmed=record, boot_trial=None, installs_started=started)
         case Floors():
             return replace(state, floors=record)
+        case Activated():
+            return replace(state, activated=record)
+        case PendingGrant():
+            return replace(state, pending_grant=record)
+        case ServiceStarted():
+            return replace(state, service_started=record)
         case Event():
             return _after_event(state, record)
         case Seal() | Moved() | Taken():
@@ -113,8 +125,24 @@ def snapshot(state: DeviceState) -> list[Record]:
     floors = state.floors if state.floors != Floors() else None
     records: list[Record | None] = [state.device, state.keys, state.group_key, state.trust_bundle]
     records += [floors, state.boot_confirmed, *state.installs_started, state.boot_trial]
-    records += [state.installed, state.app_confirmed, state.app_trial, *state.events, *state.unknown]
+    records += [state.installed, state.app_confirmed, state.app_trial]
+    records += [state.activated, state.pending_grant, state.service_started, *state.events, *state.unknown]
     return [record for record in records if record is not None]
+
+
+def _after_device(state: DeviceState, record: Device) -> DeviceState:
+    """RMA and DECOMMISSIONED say that a destruction is over."""
+    is_over = record.lifecycle in SERVICE_LIFECYCLES.values()
+    return replace(state, device=record, service_started=None if is_over else state.service_started)
+
+
+def _after_installed(state: DeviceState, record: Installed) -> DeviceState:
+    started = _without(state.installs_started, InstallRegion.APPLICATION)
+    grant = state.pending_grant
+    if grant is not None and grant.head_hash == record.head_hash:
+        grant = None  # it was for this package, and is used up
+    without = replace(state, app_trial=None, app_confirmed=None, pending_grant=grant)
+    return replace(without, installed=record, installs_started=started)
 
 
 def _after_install_started(state: DeviceState, record: InstallStarted) -> DeviceState:

@@ -18,6 +18,7 @@ from bootloader.reference.journal import Journal
 from bootloader.reference.journal_half import half_header, half_regions, read_journal
 from bootloader.reference.pre_bootloader import read_boot_records
 from bootloader.reference.records import (
+    Activated,
     AppConfirmed,
     AppTrial,
     BootConfirmed,
@@ -32,7 +33,10 @@ from bootloader.reference.records import (
     InstallRegion,
     InstallStarted,
     Lifecycle,
+    PendingGrant,
     Record,
+    ServiceAction,
+    ServiceStarted,
     TrustBundleInForce,
     Unknown,
 )
@@ -82,6 +86,11 @@ SAMPLES: dict[str, Record] = {
     "FLOORS": Floors(1, 2, 3),
     "FLOORS all ones": Floors(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF),
     "EVENT": Event(DeviceCode.CHUNK_HASH, EventKind.REFUSAL, 1),
+    "ACTIVATED": Activated(
+        b"\x11" * 16, hash_of("order"), hash_of("activation"), hash_of("cert"), b"SN".ljust(32, b"\0")
+    ),
+    "PENDING_GRANT": PendingGrant(b"\x11" * 16, hash_of("head 2"), hash_of("ephemeral") * 2, hash_of("wrapped")),
+    "SERVICE_STARTED": ServiceStarted(ServiceAction.DECOMMISSION, hash_of("order")),
     "unknown": Unknown(200, 7, hash_of("of a later version")),
 }
 

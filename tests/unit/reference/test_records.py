@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bootloader.reference.board import Copy
 from bootloader.reference.head import PackageType, Version
 from bootloader.reference.records import (
+    SERVICE_LIFECYCLES,
+    Activated,
     AppConfirmed,
     AppTrial,
     BootConfirmed,
@@ -25,8 +27,11 @@ from bootloader.reference.records import (
     InstallStarted,
     Lifecycle,
     Moved,
+    PendingGrant,
     Record,
     Seal,
+    ServiceAction,
+    ServiceStarted,
     Taken,
     TrustBundleInForce,
     Unknown,
@@ -67,6 +72,13 @@ BYTES: list[tuple[Record, int, str]] = [
     (Seal(), 13, ""),
     (Moved(7), 14, "07000000"),
     (Taken(6), 15, "06000000"),
+    (
+        Activated(b"\x11" * 16, H, H[::-1], b"\x22" * 32, b"SN-1".ljust(32, b"\0")),
+        16,
+        "11" * 16 + H.hex() + H[::-1].hex() + "22" * 32 + "534e2d31" + "00" * 28,
+    ),
+    (PendingGrant(b"\x11" * 16, H, b"\x22" * 64, b"\x33" * 32), 17, "11" * 16 + H.hex() + "22" * 64 + "33" * 32),
+    (ServiceStarted(ServiceAction.DECOMMISSION, H), 18, "02" + "000000" + H.hex()),
     (Unknown(77, 3, b"xyz"), 77, "78797a"),
 ]
 
@@ -92,9 +104,11 @@ def test_another_length_or_format_is_unknown(record: Record, record_type: int, p
         (5, "04000000" + "11" * 32),
         (6, "04" + "00" * 143),
         (9, "0200" + "0000" + "11" * 32),
+        (18, "03000000" + "11" * 32),
+        (18, "05000000" + "11" * 32),
     ],
 )
-def test_a_region_type_or_copy_of_a_later_version_is_unknown(record_type: int, payload: str) -> None:
+def test_a_region_type_copy_or_action_of_a_later_version_is_unknown(record_type: int, payload: str) -> None:
     data = bytes.fromhex(payload)
     assert decode_record(record_type, 1, data) == Unknown(record_type, 1, data)
 
@@ -195,6 +209,22 @@ def test_the_last_unknown_record_of_each_type_and_format_is_kept() -> None:
     assert state_of(records).unknown == (Unknown(80, 1, b"x"), Unknown(90, 1, b"new"), Unknown(90, 2, b"y"))
 
 
+def test_installed_uses_up_the_grant_of_its_head_only() -> None:
+    grant = PendingGrant(b"\x11" * 16, APP_HEAD, b"\x22" * 64, b"\x33" * 32)
+    assert state_of([grant, INSTALLED]).pending_grant is None
+    assert state_of([replace(grant, head_hash=A_HEAD), INSTALLED]).pending_grant is not None
+    assert state_of([grant, APP_STARTED]).pending_grant == grant
+
+
+@pytest.mark.parametrize("lifecycle", Lifecycle)
+def test_a_destruction_is_over_when_the_device_says_rma_or_decommissioned(lifecycle: Lifecycle) -> None:
+    started = ServiceStarted(ServiceAction.RETURN_FOR_REPAIR, H)
+    device = Device(b"\x11" * 16, 1, lifecycle, 0, b"\x22" * 16)
+    over = lifecycle in (Lifecycle.RMA, Lifecycle.DECOMMISSIONED)
+    assert state_of([started, device]).service_started == (None if over else started)
+    assert state_of([device, started]).service_started == started
+
+
 hashes = st.sampled_from([hash_of(f"head {number}") for number in range(3)])
 any_record = st.one_of(
     st.sampled_from(list(SAMPLES.values())),
@@ -206,7 +236,10 @@ any_record = st.one_of(
     st.builds(BootConfirmed, st.sampled_from(Copy), hashes),
     st.builds(Floors, st.integers(0, 0xFFFFFFFF), st.integers(0, 3), st.integers(0, 3)),
     st.builds(Event, st.integers(0, 708), st.integers(1, 5), st.integers(1, 60)),
-    st.builds(Unknown, st.integers(16, 20), st.integers(1, 2), st.binary(max_size=8)),
+    st.builds(lambda life: replace(SAMPLES["DEVICE"], lifecycle=life), st.sampled_from(Lifecycle)),
+    st.builds(lambda head: replace(SAMPLES["PENDING_GRANT"], head_hash=head), hashes),
+    st.builds(ServiceStarted, st.sampled_from([*SERVICE_LIFECYCLES]), hashes),
+    st.builds(Unknown, st.integers(19, 23), st.integers(1, 2), st.binary(max_size=8)),
     st.sampled_from([Seal(), Moved(4), Taken(3)]),
 )
 
