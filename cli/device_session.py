@@ -11,8 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.flash import Region
+from bootloader.simulation import sending
 from bootloader.simulation.device import ApplicationRuns, Dead, InUpdateMode, PowerOn, Running, SimulatedDevice
 from bootloader.simulation.device_file import DeviceFileInvalid, read_device_file, replace_device_file
 from bootloader.simulation.sim_flash import Operation, PowerCut, Tear
@@ -135,17 +136,7 @@ def enter_update_mode(device: SimulatedDevice, *, entry_pin: bool = False) -> In
 
 def send_package(device: SimulatedDevice, stream: BinaryIO, block_size_bytes: int, report: Report) -> Running:
     """Send a whole package in blocks to a device in update mode, then reset it as a host does. Raises Refused."""
-    size_bytes = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
-    bootloader = device.bootloader
-    bootloader.begin_upload(size_bytes)
-    offset = 0
-    while block := stream.read(block_size_bytes):
-        offset = bootloader.write(offset, block)
-        report(offset, size_bytes)
-    upload = bootloader.upload
-    finished = upload is not None and upload.is_finished
-    require(finished, DeviceCode.UPLOAD_STATE, f"the package ended at {offset:,} of {size_bytes:,} bytes")
+    sending.send_package(device.bootloader, stream, block_size_bytes, report)
     return device.reset_after_install()
 
 

@@ -64,10 +64,15 @@ class RunningCopy:
         extra = (region,) if region is not None else ()
         self.flash.permit(program=halves + extra, erase=(halves if self.is_confirmed else ()) + extra)
 
-    def compact_if_due(self) -> None:
-        """Compact the journal, if this copy may and little room is left; raises Refused(STATE_FULL or FLASH_WRITE)."""
-        if self.is_confirmed and self.journal.is_compaction_due:
+    def compact_if_due(self) -> bool:
+        """Compact the journal, if this copy may and little room is left, and say whether it was done.
+
+        Raises Refused(STATE_FULL or FLASH_WRITE).
+        """
+        is_due = self.is_confirmed and self.journal.is_compaction_due
+        if is_due:
             self.journal.compact()
+        return is_due
 
     def follow_trust_bundle(self, bundle: TrustBundle) -> None:
         """Put a verified successor in force; raises Refused(STATE_FULL or FLASH_WRITE). For a confirmed copy only."""

@@ -1,4 +1,4 @@
-"""Update mode: taking packages and trust bundles over a link (docs/spec/device-state.md, sections 5 and 8)."""
+"""Update mode: taking packages, trust bundles and grants over a link (docs/spec/device-state.md, sections 5, 8, 9)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from bootloader.reference.authenticity import verify_head_signatures
 from bootloader.reference.boot_check import check_application
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.flash import Region
+from bootloader.reference.grant import Grant, parse_grant, require_acceptable, require_own_leaf, verify_grant_signer
 from bootloader.reference.head import Head, PackageType, Version, parse_head
 from bootloader.reference.install import Installation
 from bootloader.reference.install_rules import InstallFacts, content_key_for, require_installable
@@ -37,9 +38,10 @@ class UpdateSession:
         self._upload = Upload(package_size_bytes, self._admit)
 
     def write(self, offset_bytes: int, data: bytes) -> int:
-        """Take the next bytes of the package; returns the offset expected next.
+        """Take the next bytes of the package; returns the offset expected next, from where the host goes on.
 
-        Bytes for another offset are not taken, so that after a lost link the host goes on where it was. Raises Refused,
+        Bytes for another offset are not taken, so that after a lost link the host goes on where it was; nor are those
+        of a chunk that has to wait: one call erases one sector, or compacts the journal, and no more. Raises Refused,
         after which the upload is over and another may begin.
         """
         if self._upload is None:
@@ -75,6 +77,28 @@ class UpdateSession:
             require_built_in(bundle, running.built_in_keys)
             self._end_upload()  # its head was judged by the bundle that goes
             running.follow_trust_bundle(bundle)
+
+    def receive_grant(self, data: bytes) -> None:
+        """Keep a grant, so that its package can be installed, now or after any number of resets; the newest counts.
+
+        Raises Refused, and then the grant before it is kept. An upload under way goes on.
+        """
+        try:
+            self._receive_grant(parse_grant(data))
+        except Refused as refusal:
+            self._running.events.record_refusal(refusal.code)
+            raise
+
+    def _receive_grant(self, grant: Grant) -> None:
+        """grant.md, section 3, checks 2 to 5."""
+        running = self._running
+        verify_grant_signer(grant, running.bundle)
+        running.confirm_itself()
+        require_own_leaf(grant, running.device_uid)
+        require_acceptable(grant, running.device, running.state.keys)
+        if grant.pending != running.state.pending_grant:  # a repeat writes nothing: it is no way to wear flash out
+            running.journal.append(grant.pending)
+            running.events.record(EventKind.GRANT, DeviceCode.OK)
 
     def _end_upload(self) -> None:
         self._upload = None
@@ -124,14 +148,19 @@ class UpdateSession:
 
     # --- step 2: chunk 0 is authentic ---
 
-    def _begin_installation(self, head: Head, region: Region) -> None:
-        """From here on what stands in the region counts no more; only then may it be erased."""
+    def _begin_installation(self, head: Head, region: Region) -> bool:
+        """From here on what stands in the region counts no more; only then may it be erased.
+
+        False if the journal was compacted instead: that erases too.
+        """
         running = self._running
-        running.compact_if_due()
+        if running.compact_if_due():
+            return False
         started = InstallStarted(self._install_region(head), head.hash)
         if not self._is_on_record(started):
             running.journal.append(started)
         running.permit_writing(region)
+        return True
 
     def _is_on_record(self, started: InstallStarted) -> bool:
         state = self._running.state

@@ -13,16 +13,15 @@ from typing import BinaryIO
 
 from bootloader.reference.board import Board, Copy
 from bootloader.reference.bootloader import Bootloader
-from bootloader.reference.codes import DeviceCode, Refused, require
+from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.factory_image import Block
 from bootloader.reference.head import Head, Version
 from bootloader.reference.journal_half import half_regions
 from bootloader.reference.pre_bootloader import PreBootloader
 from bootloader.reference.start import Mailbox, MailboxRequest, StartApplication
 from bootloader.reference.status import Status, read_status
+from bootloader.simulation.sending import BLOCK_SIZE_BYTES, send_package
 from bootloader.simulation.sim_flash import SimFlash
-
-BLOCK_SIZE_BYTES = 1024
 
 
 class PowerOn(Enum):
@@ -128,15 +127,7 @@ class SimulatedDevice:
         After a bootloader, the running copy has asked for update mode, so that the new one comes up listening.
         """
         stream = BytesIO(package) if isinstance(package, bytes) else package
-        size_bytes = stream.seek(0, 2)
-        stream.seek(0)
-        self.bootloader.begin_upload(size_bytes)
-        offset = 0
-        while block := stream.read(block_size_bytes):
-            offset = self.bootloader.write(offset, block)
-        upload = self.bootloader.upload
-        finished = upload is not None and upload.is_finished
-        require(finished, DeviceCode.UPLOAD_STATE, f"the package ended at {offset:,} of {size_bytes:,} bytes")
+        send_package(self.bootloader, stream, block_size_bytes)
         return self.reset_after_install()
 
     def reset_after_install(self) -> Running:
@@ -147,6 +138,10 @@ class SimulatedDevice:
     def receive_trust_bundle(self, bundle: bytes) -> None:
         """Send a trust bundle; raises Refused."""
         self.bootloader.receive_trust_bundle(bundle)
+
+    def receive_grant(self, grant: bytes) -> None:
+        """Send a grant; raises Refused."""
+        self.bootloader.receive_grant(grant)
 
     def status(self) -> Status:
         """What the device says of itself; raises Refused(NO_STATE)."""

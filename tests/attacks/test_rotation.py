@@ -11,6 +11,7 @@ import pytest
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
+from bootloader.simulation.sending import send_bytes
 from bootloader.simulation.sim_flash import FlashSnapshot
 from tests.attacks.bench_device import SMALL, BenchDevice, code_of, outside_the_journal, runs_application, same_sectors
 from tests.unit.reference.builders import bootloader_release_keys, build_bundle
@@ -138,7 +139,7 @@ def test_a_package_admitted_before_a_revocation_is_not_finished_after_it() -> No
     device = on_the_bench()
     package = SMALL.application(2, image=bytes(range(256)) * 40)
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package[:6000])
+    send_bytes(device.bootloader, package[:6000])
     assert bundle_code(device, REVOKING.file) is DeviceCode.OK
     with pytest.raises(Refused) as refused:
         device.bootloader.write(6000, package[6000:])

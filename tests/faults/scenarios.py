@@ -11,6 +11,7 @@ from bootloader.reference.codes import DeviceCode
 from bootloader.reference.records import Event as EventRecord
 from bootloader.reference.records import EventKind
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
+from bootloader.simulation.sending import send_bytes
 from tests.scenarios.world import World, image_of
 from tests.unit.reference.bundle_chains import Link, first_link, next_link, other_roots, without
 from tests.unit.reference.fake.keys import fake_key
@@ -138,7 +139,7 @@ def device_with_dead_link() -> SimulatedDevice:
     device = listening_device()
     package = bootloader(2, Copy.B)
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package)
+    send_bytes(device.bootloader, package)
     return device
 
 

@@ -27,7 +27,6 @@ class HeadFirst(Installation):
     """Programs the head as soon as its sector is erased; the image follows."""
 
     def _write_image(self, data: bytes) -> None:
-        self._erase_up_to(self._address + len(data))
         if self._chunk_index == 0:
             program_and_compare(self._flash, self.region.address, self.head.raw)
         super()._write_image(data)
@@ -63,11 +62,13 @@ class RecordBeforeHead(Installation):
 class EagerRegion(Installation):
     """Takes what reads blank for erased, and erases only what does not."""
 
-    def _erase_up_to(self, end_address: int) -> None:
+    def _erase_one_before(self, end_address: int) -> bool:
         while self._sectors_left and self._sectors_left[0].address < end_address:
             sector = self._sectors_left.pop(0)
             if self._flash.read(sector.address, sector.size_bytes).strip(b"\xff"):
                 self._flash.erase(sector)
+                return True
+        return False
 
 
 def installing_as(installation: type[Installation]) -> Variant:

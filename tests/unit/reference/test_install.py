@@ -14,6 +14,7 @@ from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.journal_half import half_regions
 from bootloader.reference.records import AppConfirmed, Device, Floors, Installed, InstallRegion, InstallStarted
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
+from bootloader.simulation.sending import send_bytes
 from bootloader.simulation.sim_flash import Operation
 from tests.scenarios.world import World, image_of, state_on_record
 from tests.unit.reference import builders
@@ -85,7 +86,7 @@ def test_bytes_for_another_offset_are_not_taken() -> None:
     assert device.bootloader.write(0, package[:2000]) == 2000
     for offset in (0, 1999, 2001, 5000, -1):
         assert device.bootloader.write(offset, b"anything") == 2000
-    assert device.bootloader.write(2000, package[2000:]) == len(package)
+    assert send_bytes(device.bootloader, package, 2000) == len(package)
     assert device.bootloader.upload is not None
     assert device.bootloader.upload.is_finished
     assert isinstance(device.reset_after_install(), ApplicationRuns)
@@ -304,7 +305,7 @@ def test_a_bootloader_is_not_older_than_the_running_one(version: int, copy: Copy
 
 def begin(device: SimulatedDevice, package: bytes, size_bytes: int) -> None:
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package[:size_bytes])
+    send_bytes(device.bootloader, package[:size_bytes])
 
 
 def test_nothing_is_erased_before_chunk_0_is_authentic() -> None:
@@ -313,7 +314,7 @@ def test_nothing_is_erased_before_chunk_0_is_authentic() -> None:
     log = start_log(device)
     begin(device, package, 1024 + 4096 + 31)
     assert log == [], "a head and all but one byte of a chunk"
-    device.bootloader.write(1024 + 4096 + 31, package[1024 + 4096 + 31 : 1024 + 4096 + 32])
+    send_bytes(device.bootloader, package[: 1024 + 4096 + 32], 1024 + 4096 + 31)
     written = outside_journal(device, log)
     assert written[0] == Operation(device.board.application.address, None)
     assert log.index(written[0]) > 0, "INSTALL_STARTED comes first"
@@ -448,8 +449,9 @@ def test_an_upload_holds_one_chunk_at_most() -> None:
     upload = device.bootloader.upload
     assert upload is not None
     largest = 0
-    for offset in range(0, len(package), 100):
-        device.bootloader.write(offset, package[offset : offset + 100])
+    offset = 0
+    while offset < len(package):
+        offset = device.bootloader.write(offset, package[offset : offset + 100])
         largest = max(largest, len(upload._buffer))
     assert 4000 < largest < 4128
 

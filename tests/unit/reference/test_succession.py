@@ -18,6 +18,7 @@ from bootloader.reference.journal_half import half_regions
 from bootloader.reference.records import EventKind, Moved, Record, Unknown
 from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, PowerOn, SimulatedDevice
+from bootloader.simulation.sending import send_bytes
 from bootloader.simulation.sim_flash import Operation
 from tests.scenarios.world import World, state_on_record
 from tests.unit.reference import builders
@@ -240,7 +241,7 @@ def test_the_trial_of_the_other_copy_goes_on_after_a_succession() -> None:
     device = listening()
     package = WORLD.bootloader(2, Copy.B)
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package)
+    send_bytes(device.bootloader, package)
     device.receive_trust_bundle(SECOND.file)
     running = device.power_on()
     assert isinstance(running, ApplicationRuns)
@@ -272,7 +273,7 @@ def test_an_upload_that_the_old_bundle_admitted_ends_with_it() -> None:
     device = listening()
     package = WORLD.application(2, image=bytes(range(256)) * 40)
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package[:6000])
+    send_bytes(device.bootloader, package[:6000])
     device.receive_trust_bundle(REVOKING.file)
     assert device.bootloader.upload is None
     with pytest.raises(Refused) as refused:
@@ -287,10 +288,10 @@ def test_a_refused_bundle_and_the_same_bundle_leave_an_upload_alone() -> None:
     device = listening()
     package = WORLD.application(2, image=bytes(range(256)) * 40)
     device.bootloader.begin_upload(len(package))
-    device.bootloader.write(0, package[:6000])
+    send_bytes(device.bootloader, package[:6000])
     assert code_of(device, THIRD.file) is DeviceCode.BUNDLE_SUCCESSION
     assert code_of(device, GENESIS.file) is DeviceCode.OK
-    assert device.bootloader.write(6000, package[6000:]) == len(package)
+    assert send_bytes(device.bootloader, package, 6000) == len(package)
     running = device.reset_after_install()
     assert isinstance(running, ApplicationRuns)
     assert running.version.major == 2
