@@ -1,9 +1,10 @@
-"""The ledger's file: one SQLite table of signed birth records that only grows, durable as docs/adr/0020 and 0092 say."""
+"""The ledger's file: one SQLite table of signed birth records that only grows (docs/adr/0020, docs/adr/0092)."""
 
 from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -69,10 +70,11 @@ def create_ledger(path: Path) -> None:
 
 
 class LedgerFile:
-    """An open ledger, in autocommit mode; used by one thread at a time. Raises PolicyViolation ST-24."""
+    """An open ledger, in autocommit mode, for any thread. Raises PolicyViolation ST-24."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         _require_safe(path)
         with self._explained("open"):
             self._connection = sqlite3.connect(
@@ -102,7 +104,7 @@ class LedgerFile:
 
     def append(self, rows: Sequence[LedgerRow]) -> None:
         """Add rows in one transaction; when this returns they survive a power cut."""
-        with self._explained("write to"):
+        with self._lock, self._explained("write to"):
             run = self._connection.execute
             run("BEGIN IMMEDIATE")
             try:
@@ -117,7 +119,7 @@ class LedgerFile:
                 raise
 
     def rows(self, start: int = 1) -> Iterator[LedgerRow]:
-        """Every row from number `start` on, in order."""
+        """Every row from number `start` on, in order; nothing may be written meanwhile."""
         with self._explained("read"):
             cursor = self._connection.execute(
                 "SELECT number, commit_number, record, signature FROM records WHERE number >= ? ORDER BY number",
@@ -128,7 +130,7 @@ class LedgerFile:
 
     def record(self, number: int) -> bytes:
         """The canonical JSON of one record."""
-        with self._explained("read"):
+        with self._lock, self._explained("read"):
             row = self._connection.execute("SELECT record FROM records WHERE number = ?", (number,)).fetchone()
         if row is None:
             raise refused(Rule.LEDGER_DAMAGED, f"{self._path} has no record {number}; restore a backup")
@@ -138,7 +140,7 @@ class LedgerFile:
         """A copy of the whole file as of now, durable; raises OutputError when there is a file already."""
         from signer.new_file import NewFile
 
-        with self._explained("copy"), NewFile(path, _OWNER_ONLY) as out:
+        with self._lock, self._explained("copy"), NewFile(path, _OWNER_ONLY) as out:
             out.write_at(0, self._connection.serialize())
             out.publish()
 

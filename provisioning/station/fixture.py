@@ -1,0 +1,70 @@
+"""What a station asks of a fixture with one nest: the debug probe, the supply, and the board's link.
+
+Simulated: `provisioning.station.fixture_socket`. A real one is a class with these methods around its probe's library.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pki.errors import StrongroomError
+from provisioning.station.facts import FlashContent, OptionBytes
+
+
+class FixtureError(StrongroomError):
+    """The fixture could not do what it was asked: no contact, no board, a probe that is gone."""
+
+    exit_code_name = "LINK"
+
+
+class Nest(Protocol):
+    """One nest. Used by one thread. Every method raises FixtureError.
+
+    Writing option bytes happens on the fixture's own supply, not on the board's, in the order of their danger: write
+    protection, brown-out level, readout protection last. Level 1 is written as 0x55, never as 0x00: a torn 0x00 reads
+    as level 2, which nothing lifts.
+    """
+
+    def wait_for_board(self, timeout_seconds: float) -> bool:
+        """Whether a board lies in the nest within this time, contacted and powered."""
+
+    def wait_for_removal(self, timeout_seconds: float) -> bool:
+        """Whether the nest is empty within this time."""
+
+    def read_uid(self) -> bytes | None:
+        """The chip's UID, padded to 16 bytes, read by the probe; None if this fixture cannot."""
+
+    def read_option_bytes(self) -> OptionBytes:
+        """As the chip says."""
+
+    def write_option_bytes(self, wanted: OptionBytes) -> None:
+        """Those that differ, in the order above; they take effect at the next power cycle."""
+
+    def compare_flash(self, image: FactoryImage) -> FlashContent:
+        """Read the whole flash and compare. FixtureError where readout protection forbids it."""
+
+    def erase(self) -> None:
+        """Erase the whole flash; where readout protection level 1 is set, by lifting it (which erases)."""
+
+    def program(self, image: FactoryImage) -> None:
+        """Write the factory image to a blank flash."""
+
+    def power_cycle(self) -> None:
+        """Supply off, and on again."""
+
+
+class FactoryImage:
+    """What stands in the whole flash of a board that left the electronics manufacturer, blank parts included."""
+
+    __slots__ = ("content", "flash_base")
+
+    def __init__(self, flash_base: int, content: bytes) -> None:
+        self.flash_base = flash_base
+        self.content = content
+
+    def compare(self, flash: bytes) -> FlashContent:
+        """What a whole flash holds. A read of another size is something else."""
+        if flash == self.content:
+            return FlashContent.FACTORY_IMAGE
+        is_blank = len(flash) == len(self.content) and flash.count(b"\xff") == len(flash)
+        return FlashContent.BLANK if is_blank else FlashContent.OTHER
