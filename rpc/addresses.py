@@ -33,6 +33,7 @@ _ADDRESS_SIZE_MAX: Final = 65_536
 _BAUD: Final = range(300, 12_000_001)
 _NEXT_OF_STAR: Final = re.compile(r",(?=(?:serial|udp|tcp|chain|bus):)")
 _SERIAL_WITH_BAUD: Final = re.compile(r"(.+)@([0-9]{1,8})")
+_NETWORK_ADDRESS: Final = re.compile(r"(?:udp|tcp)://(?:[A-Za-z0-9._-]+|\[[0-9A-Za-z:.%]+\])(?::[0-9]{1,5})?")
 _ITEM_OF_LIST: Final = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 _ASK_TIMEOUT_SECONDS: Final = 4.0
 _ASK_PER_HOP_SECONDS: Final = 0.1
@@ -118,7 +119,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or port == 0 or not re.fullmatch(r"(?:udp|tcp)://[^/?#@]+", address):
+    if not host or port == 0 or not _NETWORK_ADDRESS.fullmatch(address):
         raise _refused(address, "write udp://HOST:PORT or tcp://HOST:PORT, IPv6 addresses in [brackets]")
     return host, DEFAULT_PORT if port is None else port
 

@@ -27,7 +27,7 @@ class HopFlags(IntFlag):
     BUSY = 4
 
 
-_FLAGS_ALL: Final = HopFlags.REPLY | HopFlags.NO_SUCH_NODE | HopFlags.BUSY
+_FLAGS_ALL: Final = int(HopFlags.REPLY | HopFlags.NO_SUCH_NODE | HopFlags.BUSY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from io import BytesIO
-from typing import Final
+from typing import Final, NoReturn
 
 import cbor2
 
@@ -98,7 +98,13 @@ def body_of(message: bytes) -> dict[str, object]:
     """The map of a message whose header was parsed; raises MessageMalformed (LK-02)."""
     encoded = BytesIO(message[HEADER_SIZE_BYTES:])
     decoder = cbor2.CBORDecoder(
-        encoded, max_depth=_DEPTH_MAX, allow_duplicate_keys=False, strict_hashable_types=True, str_errors="strict"
+        encoded,
+        tag_hook=_refuse_tag,
+        semantic_decoders=_NO_TAGS,
+        str_errors="strict",
+        max_depth=_DEPTH_MAX,
+        allow_duplicate_keys=False,
+        strict_hashable_types=True,
     )
     try:
         body = decoder.decode()
@@ -112,8 +118,17 @@ def body_of(message: bytes) -> dict[str, object]:
     return body
 
 
+def _refuse_tag(*_: object) -> NoReturn:
+    raise ValueError("a tag")
+
+
+# Tags that cbor2 would make something of by itself: numbers, times, references, patterns, sets, a self-description.
+_KNOWN_TAGS: Final = (*range(6), 25, *range(28, 31), *range(35, 38), 100, 256, 258, 260, 261, 1004, 43000, 55799)
+_NO_TAGS: Final = dict.fromkeys(_KNOWN_TAGS, _refuse_tag)
+
+
 def _require_plain(value: object, depth: int) -> None:
-    """Only what JSON could say, and byte strings: no tag has made anything else of the bytes."""
+    """Only what JSON could say, and byte strings."""
     if depth == 0:
         raise MessageMalformed("LK-02", f"nested more than {_DEPTH_MAX} deep")
     if isinstance(value, dict):
