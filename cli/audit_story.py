@@ -105,6 +105,13 @@ _TELLERS: Mapping[EventKind, Callable[[_Details], str]] = {
     EventKind.KEY_RESTORED: _changed("restored"),
     EventKind.KEY_COPY_ENDED: _changed("recorded a token as lost that had"),
     EventKind.KEY_BACKUP_ENDED: _changed("recorded a backup as destroyed of"),
+    EventKind.CONTENT_KEY_KEPT: lambda details: (
+        f"asks {_key(details)} to wrap the content key of a package of {details.get('product', '?')}"
+    ),
+    EventKind.CONTENT_KEY_USED: lambda details: (
+        f"asks {_key(details)} to unwrap the content key of package {_short(details, 'head_digest')} of "
+        f"{details.get('product', '?')}"
+    ),
     EventKind.CEREMONY_BEGUN: _ceremony("began"),
     EventKind.CEREMONY_RESUMED: _ceremony("resumed"),
     EventKind.CEREMONY_ENDED: _ceremony("ended"),

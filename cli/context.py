@@ -255,6 +255,10 @@ class SigningKeys:
             self._sessions[token_name] = self._stack.enter_context(session)
         return self._sessions[token_name]
 
+    def session_with(self, tokens: tuple[tuple[str, str], ...]) -> Session:
+        """The session with the first of these tokens (serial, label) that the site has. Raises ConfigurationError."""
+        return self.session(token_holding_any(self._site, tokens))
+
     def key(self, config: KeyConfig, role: Role, product: str | None) -> KeyHandle | LoggedKey:
         """The key that a product file names, if it may sign now for this role and product.
 
@@ -297,7 +301,7 @@ class SigningKeys:
             return handle
         from signer.log.logged_key import LoggedKey
 
-        return LoggedKey(handle, permit.label, log, operator(), _purpose(), now)
+        return LoggedKey(handle, permit.label, log, operator(), purpose(), now)
 
     def _find(self, permit: SigningPermit, token_name: str) -> KeyHandle:
         from signer.tokens import KeyRef
@@ -392,7 +396,7 @@ def open_log(repository: AuthorityRepository, keys: SigningKeys | None) -> TileL
     return open_audit_log(path, key)
 
 
-def _purpose() -> str:
+def purpose() -> str:
     """What is being done, for the log: the command's name."""
     import click
 

@@ -15,9 +15,10 @@ from pki.values import Digest, Scheme, Signature
 from signer.authority.development_material import refuse_known_test_key
 from signer.authority.model import KeyConfig, Product
 from signer.authority.repository import AuthorityRepository
-from signer.packages.terms import PackageType, signer_count
+from signer.packages.terms import PackageType, RecipientMode, signer_count
 
 if TYPE_CHECKING:
+    from cli.content_keys import ProductContentKeys
     from signer.log.logged_key import LoggedKey
     from signer.packages.encryption import PackagingMeans
     from signer.store.signing_gate import SigningPermit
@@ -96,13 +97,24 @@ class PackageKeys(msgspec.Struct, frozen=True):
         """The key of the MCUboot trailer."""
         return self._permitted(self.product.keys.compat, Role.COMPAT)
 
-    def means(self) -> PackagingMeans:
-        """Randomness from the HSM that holds the compat key, and the ledger of content keys."""
+    def means(self, mode: RecipientMode) -> PackagingMeans:
+        """Randomness from the HSM that holds the compat key, the ledger of content keys, and their vault for grants.
+
+        Raises ConfigurationError or PolicyViolation KS-… if a package by grant could not keep its content key.
+        """
         from signer.packages.encryption import PackagingMeans, software_ephemeral_key
 
         random = self.keys.session(self.product.keys.compat.token).random
         ledger = content_key_ledger(self.repository, self.when)
-        return PackagingMeans(random, lambda: software_ephemeral_key(random), ledger)
+        vault = self._vault() if mode is RecipientMode.GRANT else None
+        return PackagingMeans(random, lambda: software_ephemeral_key(random), ledger, vault)
+
+    def _vault(self) -> ProductContentKeys:
+        from cli.content_keys import ProductContentKeys
+
+        vault = ProductContentKeys(self.repository, self.product, self.keys, self.when)
+        vault.require_wrapping_key()
+        return vault
 
     def _named(self, role: Role, labels: Sequence[str]) -> list[KeyConfig]:
         by_label = {config.label: config for config in self.product.keys.of_role(role)}

@@ -70,6 +70,7 @@ class PackageOptions(msgspec.Struct, frozen=True):
     trust_bundle_version_min: int
     firmware_format: FirmwareFormat | None
     load_address: str | None
+    by_grant: bool = False
 
 
 class Recipient(msgspec.Struct, frozen=True):
@@ -122,15 +123,20 @@ def recipient_of(repository: AuthorityRepository, product: Product, options: Pac
     """One named device, or what the product's file says. Raises InputRefused, WrongTarget, PolicyViolation."""
     if options.for_factory:
         return _factory(options)
+    if options.by_grant and (options.for_device is not None or options.package_type is PackageType.FACTORY_TEST):
+        raise InputRefused("--grant goes with applications and bootloaders, and not with --for-device")
     if options.for_device is not None:
         return _one_device(repository, product, options.for_device)
     if options.package_type is PackageType.FACTORY_TEST:
         return Recipient(Target.ANY_DEVICE, RecipientMode.NONE, bytes(16), None)
+    if options.by_grant or product.encryption.recipient is RecipientKind.GRANT:
+        return Recipient(Target.GRANT_REQUIRED, RecipientMode.GRANT, bytes(16), None)
     if product.encryption.recipient is RecipientKind.GROUP and product.encryption.group_public_key is not None:
         return _group(repository, product.encryption.group_public_key)
     raise InputRefused(
-        f"product {product.name!r} encrypts for one device: name it with --for-device device.json; or give the product "
-        '`recipient = "group"` and a group key; or say --for-factory for a bootloader that goes into a factory image'
+        f"product {product.name!r} encrypts for one device: name it with --for-device device.json; or say --grant, and "
+        'grant it to devices; or give the product `recipient = "group"` and a group key; or say --for-factory for a '
+        "bootloader that goes into a factory image"
     )
 
 
@@ -203,8 +209,8 @@ def _factory(options: PackageOptions) -> Recipient:
     """For any device, encrypted for a key that is thrown away here: of such a package only the signed head is used."""
     from signer.packages.encryption import software_ephemeral_key
 
-    if options.package_type is not PackageType.BOOTLOADER or options.for_device is not None:
-        raise InputRefused("--for-factory goes with --type bootloader, and not with --for-device")
+    if options.package_type is not PackageType.BOOTLOADER or options.for_device is not None or options.by_grant:
+        raise InputRefused("--for-factory goes with --type bootloader, and not with --for-device or --grant")
     return Recipient(Target.ANY_DEVICE, RecipientMode.GROUP, bytes(16), software_ephemeral_key(os.urandom).public_key)
 
 

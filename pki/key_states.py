@@ -108,6 +108,16 @@ def may_prove_possession(state: KeyState) -> KeyDecision:
     )
 
 
+def may_unwrap(state: KeyState) -> KeyDecision:
+    """Decide whether a secret key may unwrap what it wrapped when it was active (section 7.4: processing goes on).
+
+    Rules: KS-08 allowed, KS-09 state forbids it. Its time window bounds wrapping only.
+    """
+    if state in (KeyState.ACTIVE, KeyState.DEACTIVATED):
+        return KeyDecision(True, "KS-08", f"a key that is {state} may unwrap")
+    return KeyDecision(False, "KS-09", f"the key is {state}; only an active or deactivated key unwraps")
+
+
 def _require_time_zone(*times: datetime | None) -> None:
     for time in times:
         if time is not None and time.tzinfo is None:

@@ -51,6 +51,9 @@ DeviceOption = Annotated[
 FactoryOption = Annotated[
     bool, typer.Option("--for-factory", help="For bootloaders: only for a factory image; no device can decrypt it.")
 ]
+GrantOption = Annotated[
+    bool, typer.Option("--grant", help="For every device that is granted it: `strongroom grant` makes the grants.")
+]
 SbomOption = Annotated[Path | None, typer.Option(help="SBOM or provenance file, whose digest the head will carry.")]
 BootloaderMinOption = Annotated[str, typer.Option("--bootloader-version-min", help="The oldest bootloader that fits.")]
 BundleMinOption = Annotated[
@@ -78,6 +81,7 @@ def prepare(
     copy: CopyOption = None,
     for_device: DeviceOption = None,
     for_factory: FactoryOption = False,
+    by_grant: GrantOption = False,
     sbom: SbomOption = None,
     bootloader_version_min: BootloaderMinOption = "0.0.0",
     trust_bundle_version_min: BundleMinOption = 1,
@@ -91,14 +95,14 @@ def prepare(
 
     options = PackageOptions(
         product, firmware, version, security_version, package_type.package_type, copy, for_device, for_factory, sbom,
-        bootloader_version_min, trust_bundle_version_min, firmware_format, load_address,
+        bootloader_version_min, trust_bundle_version_min, firmware_format, load_address, by_grant,
     )  # fmt: skip
     with (
         _keys(context, product) as keys,
         _request(keys, options, key) as (request, image, _),
         _progress("preparing") as report,
     ):
-        written = prepare_package(request, image, out, keys.means(), sbom, report)
+        written = prepare_package(request, image, out, keys.means(request.terms.recipient_mode), sbom, report)
     _emit(written, as_json)
 
 
@@ -113,6 +117,7 @@ def build(
     copy: CopyOption = None,
     for_device: DeviceOption = None,
     for_factory: FactoryOption = False,
+    by_grant: GrantOption = False,
     sbom: SbomOption = None,
     bootloader_version_min: BootloaderMinOption = "0.0.0",
     trust_bundle_version_min: BundleMinOption = 1,
@@ -129,7 +134,7 @@ def build(
 
     options = PackageOptions(
         product, firmware, version, security_version, package_type.package_type, copy, for_device, for_factory, sbom,
-        bootloader_version_min, trust_bundle_version_min, firmware_format, load_address,
+        bootloader_version_min, trust_bundle_version_min, firmware_format, load_address, by_grant,
     )  # fmt: skip
     with _keys(context, product) as keys, _request(keys, options, key) as (request, image, signers):
         for signer in signers:
@@ -137,8 +142,9 @@ def build(
         compat = keys.compat()
         for signer in (*signers, compat):
             signer.at_hand()
+        means = keys.means(request.terms.recipient_mode)
         with _progress("building") as report:
-            written = build_package(request, image, out, keys.means(), signers, compat, sbom, report)
+            written = build_package(request, image, out, means, signers, compat, sbom, report)
     _emit(written, as_json)
 
 

@@ -122,6 +122,9 @@ def _examine_on_token(token_name: str, keys: list[_NamedKey], outside: Surroundi
 def _examine_object(session: Session, key: _NamedKey) -> Iterator[Finding]:
     label = key.record.label
     try:
+        if key.record.public_key is None:
+            session.find_secret(KeyRef(label, key.record.cka_id))
+            return
         handle = session.find(KeyRef(label=label))
     except (KeyNotFound, KeyAmbiguous, KeyInconsistent) as error:
         yield finding("DR-17", key.place, f"key {label}: {error}")

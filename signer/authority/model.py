@@ -31,6 +31,7 @@ class RecipientKind(enum.Enum):
 
     DEVICE = "device"
     GROUP = "group"
+    GRANT = "grant"
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,6 +175,7 @@ class ProductKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     production: list[KeyConfig] = []
     grant: list[KeyConfig] = []
     service: list[KeyConfig] = []
+    package_wrap: Annotated[list[KeyConfig], msgspec.Meta(max_length=4)] = []
 
     def of_role(self, role: Role) -> list[KeyConfig]:
         """The keys configured for a role, in the file's order; none for a role that products do not configure."""
@@ -203,6 +205,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("`hardware_revision_min` is above `hardware_revision_max`")
         if self.trust.root_threshold > len(self.keys.root):
             raise ValueError("`trust.root_threshold` is above the number of roots under [keys]")
+        if self.encryption.recipient is RecipientKind.GRANT and not self.keys.package_wrap:
+            raise ValueError('recipient = "grant" needs a key under `keys.package-wrap`, which keeps the content keys')
         self._check_labels()
 
     def _check_labels(self) -> None:

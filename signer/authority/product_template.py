@@ -17,7 +17,8 @@ hardware_revision_min = 1
 hardware_revision_max = 1
 
 [encryption]
-recipient = "device"               # or "group", with group_public_key = "public/lot-7.pem"; see docs/spec/package.md, 6
+recipient = "device"               # "grant" for a fleet: one package, a grant for each device (docs/spec/grant.md);
+                                   # "group", with group_public_key = "public/lot-7.pem": docs/spec/package.md, 6
 
 [trust]
 root_threshold = 2
@@ -45,6 +46,8 @@ bootloader-release = [             # the three built into the pre-bootloader for
 ]
 production = [{{ token = "release", label = "{production}" }}]
 compat = {{ token = "release", label = "{compat}" }}
+# grant = [{{ token = "release", label = "{grant}" }}]
+# package-wrap = [{{ token = "release", label = "{package_wrap}" }}]  # keeps content keys for later grants
 """
 
 
@@ -67,4 +70,6 @@ def product_template(name: str, product_id: uuid.UUID, board: str) -> str:
         boot_3=label(Role.BOOTLOADER_RELEASE, 3),
         production=label(Role.PRODUCTION),
         compat=label(Role.COMPAT),
+        grant=label(Role.GRANT),
+        package_wrap=label(Role.PACKAGE_WRAP),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator
 from typing import Self
 
@@ -11,16 +10,16 @@ import msgspec
 from pki.errors import InputRefused
 from pki.values import PublicKey, Signature
 from signer.grants.batch import GrantBatch
+from signer.grants.content_keys import require_committed
 from signer.grants.devices import DeviceList
 from signer.grants.grantable import GrantablePackage
 from signer.grants.layout import HASH_SIZE_BYTES, GrantFileLayout
 from signer.grants.leaves import DEVICES_A_PART, DEVICES_A_PART_LOG2, Part, Recipe
 from signer.grants.merkle import next_level
-from signer.grants.rules import GrantRefused
 from signer.grants.trailer import write_trailer
 from signer.grants.workers import parts
 from signer.new_file import NewFile
-from signer.packages.encryption import RandomSource, cek_commitment
+from signer.packages.encryption import RandomSource
 
 _BLOCK_HASHES = 1 << 13  # even, so that every pair lies in one block
 _RANDOM_SIZE_BYTES = 48
@@ -115,12 +114,6 @@ def make_grants(
     file.write_at(0, batch.with_signature(sign(batch)))
     write_trailer(file, layout)
     return batch
-
-
-def require_committed(package: GrantablePackage, content_key: bytes) -> None:
-    """Raises GrantRefused GR-22 unless the content key is the one that the package's head commits to."""
-    if not hmac.compare_digest(cek_commitment(package.image_salt, content_key), package.cek_commitment):
-        raise GrantRefused("GR-22", "the content key is not the one that the package's head commits to")
 
 
 def _useful(worker_count: int, device_count: int) -> int:

@@ -29,6 +29,8 @@ class EventKind(StrEnum):
     KEY_RESTORED = "key-restored"
     KEY_COPY_ENDED = "key-copy-ended"
     KEY_BACKUP_ENDED = "key-backup-ended"
+    CONTENT_KEY_KEPT = "content-key-kept"
+    CONTENT_KEY_USED = "content-key-used"
     CEREMONY_BEGUN = "ceremony-begun"
     CEREMONY_RESUMED = "ceremony-resumed"
     CEREMONY_ENDED = "ceremony-ended"

@@ -79,8 +79,12 @@ class SigningPermit(msgspec.Struct, frozen=True):
             )
 
 
-class _GateRecord(msgspec.Struct, frozen=True):
+class GateRecord(msgspec.Struct, frozen=True):
+    """What the store knows of a key and its newest state. `permit` is None for a secret key."""
+
     permit: SigningPermit | None
+    cka_id: bytes
+    tokens: tuple[tuple[str, str], ...]
     label: str
     role: Role
     product: str | None
@@ -96,7 +100,7 @@ def require_may_sign(path: Path, key: bytes | str, role: Role, product: str | No
     Rules KS-02 to KS-05 of pki.key_states and KS-20 to KS-24 of docs/spec/key-store.md. `product` None is for work that
     concerns no product. Raises KeyStoreError when the store at `path` cannot be read.
     """
-    record = _read(path, key)
+    record = read_gate_record(path, key)
     if record is None:
         name = repr(key) if isinstance(key, str) else f"with id {key.hex()}"
         raise PolicyViolation("KS-20", f"no key {name} is recorded in the key store; check the name, or register it")
@@ -120,7 +124,8 @@ def require_may_sign(path: Path, key: bytes | str, role: Role, product: str | No
     return record.permit
 
 
-def _read(path: Path, key: bytes | str) -> _GateRecord | None:
+def read_gate_record(path: Path, key: bytes | str) -> GateRecord | None:
+    """The record of the key with this CKA_ID (bytes) or label (str), None if there is none. Raises KeyStoreError."""
     connection = connect(path)
     try:
         with explained(path, "read"):
@@ -139,18 +144,21 @@ def _read(path: Path, key: bytes | str) -> _GateRecord | None:
 def _record_of(
     row: tuple[bytes, str, str, str | None, bytes | None, str | None, str | None, str, str, str, str],
     copies: list[tuple[str, str, str]],
-) -> _GateRecord:
+) -> GateRecord:
     """Take a row apart; ValueError for anything that the key store does not write."""
     cka_id, label, role, product, spki, not_before, not_after, token_serial, token_label, state, changed_at = row
     permit = None
+    tokens = _tokens_of((token_serial, token_label), copies)
     if spki is not None:
         public_key = PublicKey.from_spki(spki)
         if public_key.cka_id != cka_id:
             raise ValueError("its CKA_ID is not the one derived from its public key")
-        first, *others = _tokens_of((token_serial, token_label), copies)
+        first, *others = tokens
         permit = SigningPermit(cka_id, label, public_key, *first, tuple(others))
-    return _GateRecord(
+    return GateRecord(
         permit=permit,
+        cka_id=cka_id,
+        tokens=tuple(tokens),
         label=label,
         role=Role(role),
         product=product,
