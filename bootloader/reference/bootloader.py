@@ -79,6 +79,10 @@ class Bootloader:
         """As UpdateSession.receive_trust_bundle; raises Refused(NOT_IN_UPDATE_MODE) or Refused(NO_STATE) as well."""
         self._update_session().receive_trust_bundle(data)
 
+    def receive_grant(self, data: bytes) -> None:
+        """As UpdateSession.receive_grant; raises Refused(NOT_IN_UPDATE_MODE) or Refused(NO_STATE) as well."""
+        self._update_session().receive_grant(data)
+
     def mailbox_after_install(self) -> Mailbox | None:
         """What a finished installation leaves for the next start: a new bootloader copy is to come up listening."""
         installation = self.upload.installation if self.upload is not None else None
