@@ -92,6 +92,9 @@ def test_state(entry: Entry) -> None:
         "INSTALLED": read.installed,
         "APP_TRIAL": read.app_trial,
         "APP_CONFIRMED": read.app_confirmed,
+        "ACTIVATED": read.activated,
+        "PENDING_GRANT": read.pending_grant,
+        "SERVICE_STARTED": read.service_started,
     }
     found: dict[str, Any] = {name: payload(record) for name, record in single.items() if record not in EMPTY}
     found["INSTALL_STARTED"] = {str(int(record.region)): payload(record) for record in read.installs_started}

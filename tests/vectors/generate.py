@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.vectors.generator.output import all_files
 
-FAMILIES = ("packages", "images", "trust_bundles", "journals")
+FAMILIES = ("packages", "images", "trust_bundles", "journals", "objects")
 
 
 def write(folder: Path) -> int:

@@ -11,7 +11,7 @@ from tests.vectors.generator.bundle_case import BundleCase, offered
 from tests.vectors.generator.cases_bundle_shape import base, small
 from tests.vectors.generator.keys import in_order, key
 from tests.vectors.generator.primitives import derived_bytes
-from tests.vectors.generator.world import DEVICE_BUNDLE, PRODUCT, device_bundle_plan
+from tests.vectors.generator.world import DEVICE_BUNDLE, PRODUCT, device_bundle_plan, object_bundle_plan
 
 
 def full_plan(name: str) -> BundlePlan:
@@ -41,6 +41,7 @@ def full_plan(name: str) -> BundlePlan:
 def genesis() -> Iterator[BundleCase]:
     """Bundles that are trusted as the first."""
     yield offered(device_bundle_plan(), "two of three roots sign; the bundle that all devices here have", "OK")
+    yield offered(object_bundle_plan(), "the bundle of the devices that take signed objects: more keys revoked", "OK")
     roots = device_bundle_plan().roots
     signatures = tuple(Signed(1, index, root) for index, root in enumerate(roots))
     plan = replace(base("genesis-2-of-3-all-sign"), signatures=signatures)

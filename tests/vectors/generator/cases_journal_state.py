@@ -22,6 +22,7 @@ from tests.vectors.generator.journal_case import (
     read,
     started_half,
 )
+from tests.vectors.generator.keys import key
 
 # name, description, records behind the first.
 STATES: tuple[tuple[str, str, tuple[tuple[str, bytes], ...]], ...] = (
@@ -169,6 +170,50 @@ STATES: tuple[tuple[str, str, tuple[tuple[str, bytes], ...]], ...] = (
     ),
 )
 
+HELD = bytes(16) + head_hash("granted") + key("stranger").public + bytes(32)
+SERVICE_STATES: tuple[tuple[str, str, tuple[tuple[str, bytes], ...]], ...] = (
+    (
+        "grant-used",
+        "INSTALLED removes the PENDING_GRANT of its head",
+        (("PENDING_GRANT", HELD), ("INSTALLED", installed("granted"))),
+    ),
+    (
+        "grant-of-another",
+        "INSTALLED of another head leaves PENDING_GRANT",
+        (("PENDING_GRANT", HELD), ("INSTALLED", installed("other"))),
+    ),
+    (
+        "grant-behind-installed",
+        "a grant for the head that is installed already counts: records are applied in their order",
+        (("INSTALLED", installed("granted")), ("PENDING_GRANT", HELD)),
+    ),
+    (
+        "grant-replaced",
+        "a newer grant replaces an older one",
+        (("PENDING_GRANT", HELD), ("PENDING_GRANT", bytes(16) + head_hash("newer") + HELD[48:])),
+    ),
+    (
+        "activated-again",
+        "the last ACTIVATED counts, while still LOCKED",
+        (("DEVICE", device(0x3C)), ("ACTIVATED", b"\1" * 144), ("ACTIVATED", b"\2" * 144)),
+    ),
+    (
+        "service-started",
+        "SERVICE_STARTED stands until a DEVICE says RMA or DECOMMISSIONED",
+        (("SERVICE_STARTED", bytes((1, 0, 0, 0)) + bytes(32)), ("DEVICE", device(0xA5))),
+    ),
+    (
+        "service-ended-by-rma",
+        "a DEVICE that is RMA ends SERVICE_STARTED",
+        (("SERVICE_STARTED", bytes((1, 0, 0, 0)) + bytes(32)), ("DEVICE", device(0x66))),
+    ),
+    (
+        "service-ended-by-decommissioning",
+        "a DEVICE that is DECOMMISSIONED ends SERVICE_STARTED",
+        (("SERVICE_STARTED", bytes((2, 0, 0, 0)) + bytes(32)), ("DEVICE", device(0x99))),
+    ),
+)
+
 # name, type, record format, payload: well-formed records that name or hold what is not known.
 UNKNOWN: tuple[tuple[str, str, int, bytes], ...] = (
     ("format-2", "FLOORS", 2, floors(9, 9, 9)),
@@ -178,12 +223,16 @@ UNKNOWN: tuple[tuple[str, str, int, bytes], ...] = (
     ("boot-trial-of-copy-2", "BOOT_TRIAL", 1, boot_trial(2, 0, "c")),
     ("install-started-in-region-4", "INSTALL_STARTED", 1, install_started(4, "c")),
     ("installed-of-type-9", "INSTALLED", 1, installed("c", package_type=9)),
+    ("activated-too-short", "ACTIVATED", 1, bytes(143)),
+    ("pending-grant-too-long", "PENDING_GRANT", 1, bytes(145)),
+    ("service-started-action-3", "SERVICE_STARTED", 1, bytes((3, 0, 0, 0)) + bytes(32)),
+    ("service-started-action-0", "SERVICE_STARTED", 1, bytes(36)),
 )
 
 
 def cases() -> Iterator[JournalCase]:
     """All of this file."""
-    for name, words, records in STATES:
+    for name, words, records in (*STATES, *SERVICE_STATES):
         writer = started_half()
         for kind, payload in records:
             writer.append(kind, payload)

@@ -16,6 +16,7 @@ ERASED = b"\xff"
 MARK_SIZE_BYTES = 8
 USED_MARK = bytes(4) + ERASED * 4
 BEHIND_MARKS = bytes(24)
+ENDS_SERVICE = {0x66, 0x99}  # RMA, DECOMMISSIONED
 
 RECORD_TYPES = {
     "DEVICE": 1,
@@ -33,6 +34,9 @@ RECORD_TYPES = {
     "SEAL": 13,
     "MOVED": 14,
     "TAKEN": 15,
+    "ACTIVATED": 16,
+    "PENDING_GRANT": 17,
+    "SERVICE_STARTED": 18,
 }
 
 
@@ -208,6 +212,10 @@ def _remove_with(last: dict[str, Record], started: dict[int, bytes], record: Rec
     if record.name == "INSTALLED":
         _remove(last, "APP_TRIAL", "APP_CONFIRMED")
         started.pop(1, None)
+        if "PENDING_GRANT" in last and last["PENDING_GRANT"].payload[16:48] == record.payload[16:48]:
+            _remove(last, "PENDING_GRANT")
+    elif record.name == "DEVICE" and record.payload[18] in ENDS_SERVICE:
+        _remove(last, "SERVICE_STARTED")
     elif record.name == "APP_CONFIRMED":
         _remove(last, "APP_TRIAL")
     elif record.name == "BOOT_CONFIRMED":

@@ -26,6 +26,16 @@ NAMES = (
     "device-2-agreement",
     "group-lot-1-agreement",
     "group-lot-2-agreement",
+    "production-revoked",
+    "grant-revoked",
+    "service-revoked",
+    "lot-1",
+    "lot-2",
+    "lot-revoked",
+    "station-1",
+    "station-2",
+    "device-1-injected-agreement",
+    "device-2-identity",
 )
 
 

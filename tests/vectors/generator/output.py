@@ -10,6 +10,7 @@ from tests.vectors.generator import (
     cases_authenticity,
     cases_bundle_shape,
     cases_bundle_trust,
+    cases_granted,
     cases_journal,
     cases_journal_state,
     cases_payload,
@@ -25,9 +26,10 @@ from tests.vectors.generator.bundle_case import BundleCase
 from tests.vectors.generator.journal import Record, remaining, state_after
 from tests.vectors.generator.journal_case import JournalCase
 from tests.vectors.generator.keys import ephemeral_key
+from tests.vectors.generator.object_world import devices
+from tests.vectors.generator.output_objects import object_entries
 from tests.vectors.generator.package import FIELDS, Package, Value
 from tests.vectors.generator.package_case import PackageCase
-from tests.vectors.generator.world import DEVICES
 
 Files = dict[str, bytes]
 
@@ -38,9 +40,10 @@ def all_files() -> Files:
     files |= _package_files()
     files |= _bundle_files()
     files |= _journal_files()
+    files |= _object_files()
     files["ssh_signatures.json"] = _json(cases_ssh.entries())
     files["fake/test_keys.json"] = _json([_key_entry(keys.key(name)) for name in keys.NAMES])
-    files["devices.json"] = _json([device.facts() for device in DEVICES])
+    files["devices.json"] = _json([device.facts() for device in devices()])
     return files
 
 
@@ -48,7 +51,7 @@ def _package_files() -> Files:
     files: Files = {}
     entries: list[object] = []
     images = _image_files()
-    families = (cases_valid, cases_shape, cases_authenticity, cases_rules, cases_payload)
+    families = (cases_valid, cases_shape, cases_authenticity, cases_rules, cases_payload, cases_granted)
     for case in (case for family in families for case in family.cases()):
         path = f"packages/{case.name}.srp"
         _add(files, path, case.file)
@@ -196,6 +199,15 @@ def _shown_record(record: Record, left: Sequence[Record]) -> dict[str, object]:
         "payload_sha256": _sha256_hex(record.payload),
         "remains": record in left or record.name == "SEAL",
     }
+
+
+def _object_files() -> Files:
+    files: Files = {}
+    entries = object_entries()
+    for entry, content in entries:
+        _add(files, str(entry["file"]), content)
+    files["objects.json"] = _json(entry for entry, _ in entries)
+    return files
 
 
 def _key_entry(key: keys.TestKey) -> Mapping[str, str]:

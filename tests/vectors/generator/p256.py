@@ -6,6 +6,7 @@ Curve parameters: FIPS 186-4, D.1.2.3 (SP 800-186, 3.2.1.3). Deterministic nonce
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 
@@ -52,13 +53,21 @@ def _add(left: Jacobian, right: Jacobian) -> Jacobian:
     return x3, (r * (u1 * h2 - x3) - s1 * h3) % P, h * z1 * z2 % P
 
 
+@functools.lru_cache(maxsize=64)
+def _doubles(point: Point) -> tuple[Jacobian, ...]:
+    """2^i · point for i = 0 … 255."""
+    doubles: list[Jacobian] = [(*point, 1)]
+    while len(doubles) < 256:
+        doubles.append(_double(doubles[-1]))
+    return tuple(doubles)
+
+
 def multiply(scalar: int, point: Point) -> Point:
     """scalar · point, for 1 ≤ scalar < N and a point of the curve."""
     if not 1 <= scalar < N or not is_on_curve(point):
         raise ValueError("scalar or point out of range")
-    total, term = INFINITY, (*point, 1)
-    for bit in reversed(range(scalar.bit_length())):
-        total = _double(total)
+    total = INFINITY
+    for bit, term in enumerate(_doubles(point)):
         if scalar >> bit & 1:
             total = _add(total, term)
     inverse = pow(total[2], -1, P)

@@ -172,17 +172,15 @@ def chain(ciphertext: bytes, last_link: bytes) -> tuple[bytes, tuple[bytes, ...]
 
 def wrap_pad(plan: PackagePlan, ephemeral: TestKey, recipient_public: bytes) -> bytes:
     """Section 6: the HKDF output that hides the content key."""
-    info = b"".join(
-        (
-            context("SR-wrap-v1"),
-            plan.product_id,
-            plan.salt,
-            bytes((plan.recipient_mode,)),
-            plan.uid,
-            ephemeral.public,
-            recipient_public,
-        )
-    )
+    return wrap_pad_for(plan.product_id, plan.salt, plan.recipient_mode, plan.uid, ephemeral, recipient_public)
+
+
+def wrap_pad_for(
+    product_id: bytes, salt: bytes, recipient_mode: int, uid: bytes, ephemeral: TestKey, recipient_public: bytes
+) -> bytes:
+    """The same from its parts, for packages and for grants."""
+    mode = bytes((recipient_mode,))
+    info = b"".join((context("SR-wrap-v1"), product_id, salt, mode, uid, ephemeral.public, recipient_public))
     return hkdf_sha256(p256.ecdh(ephemeral.private, recipient_public), info, 32)
 
 

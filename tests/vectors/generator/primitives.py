@@ -1,4 +1,4 @@
-"""The symmetric half: contexts, salted hashes, HKDF from HMAC, and AES-256-CTR from the bare block cipher."""
+"""The symmetric half: contexts, salted hashes, HKDF from HMAC; AES-256-CTR and AES key wrap from the bare cipher."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ def u32(value: int) -> bytes:
     return value.to_bytes(4, "little")
 
 
+def u64(value: int) -> bytes:
+    """Unsigned, 8 bytes, little-endian."""
+    return value.to_bytes(8, "little")
+
+
+def hmac_sha256(key: bytes, text: bytes) -> bytes:
+    """HMAC with SHA-256 (RFC 2104)."""
+    return hmac.digest(key, text, "sha256")
+
+
 def hkdf_sha256(key_material: bytes, info: bytes, size_bytes: int) -> bytes:
     """RFC 5869 with the empty salt, that is HashLen zero bytes (2.2), for at most 255 × 32 bytes."""
     pseudo_random_key = hmac.digest(bytes(32), key_material, "sha256")
@@ -47,6 +57,19 @@ def aes256_ctr(key: bytes, text: bytes) -> bytes:
     counters = b"".join(block.to_bytes(16, "big") for block in range(block_count))
     block_cipher = Cipher(algorithms.AES256(key), modes.ECB()).encryptor()  # noqa: S305 - CTR is built here
     return xor(text, block_cipher.update(counters)[: len(text)])
+
+
+def aes_key_wrap(wrapping_key: bytes, text: bytes) -> bytes:
+    """RFC 3394, 2.2.1, by indexing, for n ≥ 2 blocks of 8 bytes; the result is 8 bytes longer."""
+    if len(text) < 16 or len(text) % 8:
+        raise ValueError("RFC 3394 wraps two or more blocks of 8 bytes")
+    block_cipher = Cipher(algorithms.AES256(wrapping_key), modes.ECB()).encryptor()  # noqa: S305 - the wrap is built here
+    check, blocks = b"\xa6" * 8, [text[at : at + 8] for at in range(0, len(text), 8)]
+    for step in range(6 * len(blocks)):
+        at = step % len(blocks)
+        block = block_cipher.update(check + blocks[at])
+        check, blocks[at] = xor(block[:8], (step + 1).to_bytes(8, "big")), block[8:]
+    return check + b"".join(blocks)
 
 
 def xor(left: bytes, right: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from tests.vectors.generator import bundle
 from tests.vectors.generator.bundle import BundlePlan, Signed
@@ -15,6 +16,9 @@ OTHER_PRODUCT = bytes.fromhex("5a7d1c3e9b204f6881a2c3d4e5f60719")
 DEVICE_1_UID = bytes.fromhex("3b0028000f51373235363537") + bytes(4)
 DEVICE_2_UID = bytes.fromhex("3b0028000f51373235363538") + bytes(4)
 LOT = derived_bytes("Strongroom test lot 1", 16)
+LOT_IN_TEXT = b"LOT-2026-48".ljust(16, b"\0")
+# Readout protection level 1, the first sector write-protected, brown-out level set, debug port closed.
+PROTECTION = 0b11101
 
 # The regions of an STM32F405 with 1 MB of flash: address, size in bytes.
 BOOTLOADER_A = (0x08004000, 32 * 1024)
@@ -59,6 +63,17 @@ def device_bundle_plan() -> BundlePlan:
 
 
 DEVICE_BUNDLE = bundle.make(device_bundle_plan())
+
+
+def object_bundle_plan() -> BundlePlan:
+    """The genesis bundle of the devices that take signed objects: the same, and a revoked key of each signer's kind."""
+    plan = device_bundle_plan()
+    names = ("production-revoked", "grant-revoked", "service-revoked", "lot-revoked")
+    revoked = (*plan.revoked, *((key(name).key_id, 0) for name in names))
+    return replace(plan, name="genesis-for-objects", revoked=tuple(sorted(revoked)))
+
+
+OBJECT_BUNDLE = bundle.make(object_bundle_plan())
 
 
 def app_plan(name: str, image: bytes | None = None) -> PackagePlan:
@@ -122,6 +137,11 @@ class Device:
     floors: tuple[int, int, int] = (5, RUNNING_BOOTLOADER_SECURITY_VERSION, 1)
     confirmed_application: str | None = None
     running_copy: str = "A"
+    trust_bundle: str = "genesis-2-of-3"
+    lot: bytes = LOT
+    protection: int = PROTECTION
+    # Payloads of further records of its journal, by name.
+    records: Mapping[str, bytes] = field(default_factory=dict)
 
     def facts(self) -> dict[str, object]:
         """What the JSON file says of it."""
@@ -130,15 +150,16 @@ class Device:
             "uid": DEVICE_1_UID.hex(),
             "product_id": PRODUCT.hex(),
             "hardware_revision": 3,
-            "lot": LOT.hex(),
+            "lot": self.lot.hex(),
             "lifecycle": self.lifecycle,
+            "protection": self.protection,
             "regions": {
                 "bootloader_a": {"address": BOOTLOADER_A[0], "size_bytes": BOOTLOADER_A[1]},
                 "bootloader_b": {"address": BOOTLOADER_B[0], "size_bytes": BOOTLOADER_B[1]},
                 "application": {"address": APPLICATION[0], "size_bytes": APPLICATION[1]},
             },
             "built_in_bootloader_keys": [entry.public.hex() for entry in BUILT_IN_BOOTLOADER_KEYS],
-            "trust_bundle": "trust_bundles/genesis-2-of-3.srb",
+            "trust_bundle": f"trust_bundles/{self.trust_bundle}.srb",
             "bootloader_a": "packages/bootloader-copy-a.srp",
             "bootloader_b": "packages/bootloader-copy-b.srp",
             "running_copy": self.running_copy,
@@ -153,6 +174,7 @@ class Device:
                 "factory_test": self.floors[2],
             },
             "confirmed_application": self.confirmed_application,
+            "further_records": {name: payload.hex() for name, payload in self.records.items()},
         }
 
 
