@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
     AUDIT_LOG = 13
     CEREMONY = 14
     LINK = 15
+    REGISTRY = 17
 
 
 _BY_ERROR: tuple[tuple[type[StrongroomError], ExitCode], ...] = (
