@@ -51,6 +51,7 @@ _CONTEXT = "SR-order-v1"
 _FIELDS = struct.Struct("<4sHBB16s16s16sIIQQHHHBx64s64s32s288s8s32x")
 _STATION = struct.Struct("<32sI")
 _NO_KEY = bytes(64)
+_ERASED_ID = b"\xff" * 16
 
 
 class StationQuota(msgspec.Struct, frozen=True):
@@ -90,6 +91,8 @@ class WorkOrder(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __post_init__(self) -> None:
         require_range("WO-01", "`inject`", self.inject, 0, known_flags(Injection))
         require_present("WO-02", "the order's id", self.order_id, PRODUCT_ID_SIZE_BYTES)
+        if self.order_id == _ERASED_ID:
+            raise refused("WO-02", "the order's id reads like erased flash; take another")
         require_present("WO-02", "the product's id", self.product_id, PRODUCT_ID_SIZE_BYTES)
         require_present("WO-03", "the lot", encode_text("WO-03", "the lot", self.lot, LOT_SIZE_BYTES), LOT_SIZE_BYTES)
         require_range("WO-04", "the quota", self.quota, 1, QUOTA_MAX)

@@ -27,6 +27,7 @@ Change = tuple[str, str, dict[str, Value]]
 
 ORDER_FIELDS: tuple[Change, ...] = (
     ("order-id-zero", "no order id", {"order_id": bytes(16)}),
+    ("order-id-erased", "an order id that reads like erased flash", {"order_id": b"\xff" * 16}),
     ("product-zero", "no product id", {"product_id": bytes(16)}),
     ("lot-zero", "no lot", {"lot": bytes(16)}),
     ("lot-control-character", "a line feed in the lot", {"lot": b"LOT\n".ljust(16, b"\0")}),

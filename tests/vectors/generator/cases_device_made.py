@@ -207,8 +207,6 @@ def receipts() -> Iterator[ObjectCase]:
         yield _host("receipt", name.lower(), f"from now on {name}", "OK", made.make(), given, made)
     for name, words, data in _shapes(plan, (218, 219, 224, 255)):
         yield _host("receipt", name, words, "MALFORMED", data, given)
-    wrong = plan.having(lifecycle=0x3D).make()
-    yield _host("receipt", "lifecycle-unknown", "an unknown state of life", "MALFORMED", wrong, given)
     wrong = plan.having(protection=0x8000).make()
     yield _host("receipt", "protection-unknown", "an unknown protection flag", "MALFORMED", wrong, given)
     for name, words, changed in (
@@ -311,7 +309,10 @@ def statuses() -> Iterator[ObjectCase]:
         ("copies-unknown", {"copies": 0x10}),
         ("application-state-3", {"application_state": 3}),
         ("protection-unknown", {"protection": 0x20}),
-        ("lifecycle-unknown", {"lifecycle": 0x3D}),
+        ("installed-type-4", {"installed_type": 4}),
+        ("lot-not-text", {"lot": b"LOT\n".ljust(16, b"\0")}),
+        ("serial-not-text", {"serial": b"\x7f".ljust(32, b"\0")}),
+        ("board-not-text", {"board": b"\0board".ljust(32, b"\0")}),
     )
     for name, change in changes:
         words = f"a value that no device has: {name}"

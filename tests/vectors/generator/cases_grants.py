@@ -78,6 +78,7 @@ def shape() -> Iterator[ObjectCase]:
         ("version-257", {"format_version": 257}, "OBJECT_FORMAT"),
         ("suite-0", {"suite": 0}, "OBJECT_FORMAT"),
         ("batch-id-zero", {"batch_id": bytes(16)}, "OBJECT_FIELD"),
+        ("batch-id-erased", {"batch_id": b"\xff" * 16}, "OBJECT_FIELD"),
         ("product-zero", {"product_id": bytes(16)}, "OBJECT_FIELD"),
         ("tree-size-0", {"tree_size": 0}, "OBJECT_FIELD"),
         ("tree-size-beyond", {"tree_size": 2**31 + 1}, "OBJECT_FIELD"),

@@ -67,8 +67,8 @@ def matrix() -> Iterator[ObjectCase]:
                 yield _refused(name, words, code, service_plan(action), device)
     zero_floors = service_plan(3).having(floors=bytes(12))
     yield _taken("floors-zero", "no floors of its own", zero_floors, "rma-without-keys")
-    greatest = service_plan(3).having(floors=u32(2**32 - 1) * 3, hardware_revision=0xFFFF, lot=b"\xff" * 16)
-    yield _taken("floors-greatest", "the greatest floors, a lot that is no text", greatest, "rma-without-keys")
+    greatest = service_plan(3).having(floors=u32(2**32 - 1) * 3, hardware_revision=0xFFFF, lot=text("~" * 16, 16))
+    yield _taken("floors-greatest", "the greatest floors, a lot of 16 characters", greatest, "rma-without-keys")
     high = service_plan(1)
     signed = Plan(high.kind, high.values, high.signer, signature=p256.with_high_s(high.make()[192:]))
     yield _taken("high-s", "a signature with s above n / 2", signed, TAKER)
@@ -95,6 +95,9 @@ def shape() -> Iterator[ObjectCase]:
     )
     for name, code, change in starts:
         yield _refused(name, f"signed with {', '.join(change)} wrong", code, service_plan(1).having(**change))
+    for name, lot in (("control-character", b"LOT\n"), ("not-ascii", b"LOT\xe4"), ("behind-its-end", b"LOT\0X")):
+        wrong = service_plan(3).having(lot=lot.ljust(16, b"\0"))
+        yield _refused(f"lot-{name}", "a lot that is no text", "OBJECT_FIELD", wrong)
     yield _refused("lot-zero", "re-provisioned into no lot", "OBJECT_FIELD", service_plan(3).having(lot=bytes(16)))
     for offset in (90, 91, 112, 191):
         words = f"reserved byte {offset} is not zero"

@@ -118,6 +118,17 @@ def sign(private: int, digest: bytes) -> bytes:
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
+def verifies(public: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether r ‖ s verifies over a SHA-256 digest (FIPS 186-5, 6.4.2), for a public key that is a point."""
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    if not (1 <= r < N and 1 <= s < N):
+        return False
+    inverse = pow(s, -1, N)
+    first, second = int.from_bytes(digest, "big") * inverse % N, r * inverse % N
+    total = _add((*multiply(first, G), 1), (*multiply(second, decode_point(public)), 1))
+    return bool(total[2]) and total[0] * pow(total[2], -2, P) % P % N == r
+
+
 def with_low_s(signature: bytes) -> bytes:
     """The one of the two equally valid signatures (r, s) and (r, N − s) whose s is at most N / 2."""
     s = int.from_bytes(signature[32:], "big")
