@@ -31,6 +31,7 @@ from tests.unit.log.software_key import SoftwareKey
 NOW = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
 PRODUCT_ID = bytes(range(1, 17))
 LOT = "LOT-7"
+NOTHING = Injection(0)
 IMAGE = FactoryImage(0x0800_0000, b"factory image".ljust(4096, b"\xff"))
 OPTIONS = OptionBytes(readout_level=1, pre_bootloader_write_protected=True, brown_out_level=True)
 
@@ -146,7 +147,7 @@ class Bench:
     station_key: SoftwareKey = field(default_factory=SoftwareKey)
     evidence: EvidenceStore = field(default_factory=MemoryEvidence)
     injector: Injector | None = None
-    inject: Injection = Injection(0)
+    inject: Injection = NOTHING
     group_public_key: PublicKey | None = None
     quota: int = 3
     now: datetime = NOW

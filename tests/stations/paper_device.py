@@ -188,39 +188,27 @@ class PaperDevice:
 
     def _check(self, order: bytes, activation: bytes, nonce: bytes | None) -> None:
         """docs/spec/activation.md, "What a device checks", as far as a station can go wrong."""
-        chip = self.chip
-        if chip.lifecycle != LOCKED:
-            raise refusal("LIFECYCLE")
-        if chip.identity is None or chip.agreement is None:
-            raise refusal("NO_KEYS")
-        lot_key = order[88:152]
-        if key_id(lot_key) in chip.revoked_key_ids or key_id(self.facts.production_key) in chip.revoked_key_ids:
-            raise refusal("SIGNER_REVOKED")
-        if order[536:544] != key_id(self.facts.production_key):
-            raise refusal("SIGNER_UNKNOWN")
-        if not verifies(self.facts.production_key, b"SR-order-v1", order[:576], order[576:]):
-            raise refusal("SIGNATURE_INVALID")
-        if activation[56:88] != hashlib.sha256(context(b"SR-order-v1") + order[:576]).digest():
-            raise refusal("WRONG_ORDER")
-        if not verifies(lot_key, b"SR-activate-v1", activation[:800], activation[800:]):
-            raise refusal("SIGNATURE_INVALID")
-        if order[24:40] != self.facts.product_id or order[40:56] != self.facts.lot.ljust(16, b"\0"):
-            raise refusal("WRONG_LOT")
-        if activation[8:24] != chip.uid:
-            raise refusal("WRONG_DEVICE")
-        if nonce is None or activation[24:56] != nonce:
-            raise refusal("WRONG_NONCE")
+        chip, facts = self.chip, self.facts
+        require(chip.lifecycle == LOCKED, "LIFECYCLE")
+        require(chip.identity is not None and chip.agreement is not None, "NO_KEYS")
+        lot_key, production_id = order[88:152], key_id(facts.production_key)
+        require(not {key_id(lot_key), production_id} & chip.revoked_key_ids, "SIGNER_REVOKED")
+        require(order[536:544] == production_id, "SIGNER_UNKNOWN")
+        require(verifies(facts.production_key, b"SR-order-v1", order[:576], order[576:]), "SIGNATURE_INVALID")
+        require(activation[56:88] == hashlib.sha256(context(b"SR-order-v1") + order[:576]).digest(), "WRONG_ORDER")
+        require(verifies(lot_key, b"SR-activate-v1", activation[:800], activation[800:]), "SIGNATURE_INVALID")
+        require(order[24:40] == facts.product_id, "WRONG_PRODUCT")
+        require(order[40:56] == facts.lot.ljust(16, b"\0"), "WRONG_LOT")
+        require(activation[8:24] == chip.uid, "WRONG_DEVICE")
+        require(nonce is not None and activation[24:56] == nonce, "WRONG_NONCE")
+        assert chip.identity is not None
+        assert chip.agreement is not None
         digests = hashlib.sha256(point(chip.identity)).digest() + hashlib.sha256(point(chip.agreement)).digest()
-        if activation[128:192] != digests:
-            raise refusal("WRONG_KEYS")
-        stations = {
-            order[at : at + 32]: int.from_bytes(order[at + 32 : at + 36], "little") for at in range(248, 536, 36)
-        }
+        require(activation[128:192] == digests, "WRONG_KEYS")
+        shares = {order[at : at + 32]: int.from_bytes(order[at + 32 : at + 36], "little") for at in range(248, 536, 36)}
         sequence = int.from_bytes(activation[120:124], "little")
-        if not 1 <= sequence <= stations.get(activation[88:120], 0) or activation[7] != order[7]:
-            raise refusal("WRONG_ORDER")
-        if int.from_bytes(order[80:82], "little") & ~self.protection:
-            raise refusal("PROTECTION_MISSING")
+        require(1 <= sequence <= shares.get(activation[88:120], 0) and activation[7] == order[7], "WRONG_ORDER")
+        require(not int.from_bytes(order[80:82], "little") & ~self.protection, "PROTECTION_MISSING")
 
     def _inject(self, order: bytes, activation: bytes) -> None:
         if activation[7] & 1:
@@ -235,10 +223,7 @@ class PaperDevice:
         key = self.chip.agreement.exchange(ec.ECDH(), load(wrapped[:64]))
         try:
             data = keywrap.aes_key_unwrap(key, wrapped[72 : 72 + size_bytes])
-            if data[1] < 0x80:
-                data = data[: 2 + data[1]]
-            else:
-                data = data[: 3 + data[2]]
+            data = data[: 2 + data[1]] if data[1] < 0x80 else data[: 3 + data[2]]
             private = serialization.load_der_private_key(data, None)
             assert isinstance(private, ec.EllipticCurvePrivateKey)
         except (keywrap.InvalidUnwrap, ValueError):
@@ -260,6 +245,11 @@ class PaperDevice:
 def key_id(public: bytes) -> bytes:
     spki = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200") + b"\x04" + public
     return hashlib.sha256(spki).digest()[:8]
+
+
+def require(condition: bool, name: str) -> None:
+    if not condition:
+        raise refusal(name)
 
 
 def refusal(name: str) -> DeviceRefused:

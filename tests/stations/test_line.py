@@ -23,7 +23,7 @@ from provisioning.station.station import Station
 from rpc.errors import LinkTimeout
 from signer.device_objects.common import Protection
 from signer.device_objects.work_order import StationQuota
-from tests.stations.paper_bench import NOW, Bench, MemoryEvidence, PaperNest
+from tests.stations.paper_bench import IMAGE, NOW, Bench, MemoryEvidence, PaperNest
 from tests.stations.paper_device import LOCKED, OPERATIONAL, RMA, PaperDevice, key_id, new_key, point
 from tests.unit.log.software_key import SoftwareKey
 
@@ -53,28 +53,17 @@ def test_a_blank_board_becomes_a_device(bench: Bench, station: Station) -> None:
     assert chip.lifecycle == OPERATIONAL
     assert chip.readout_level == 1
     assert events(station) == ["begun", "activated"]
-    named = [type(step).__name__ for step in watched]
-    assert named == [
-        "ReadOptionBytes",
-        "ReadFlash",
-        "Program",
-        "ReadFlash",
-        "WriteOptionBytes",
-        "PowerCycle",
-        "Challenge",
-        "LookUp",
-        "Begin",
-        "SendActivation",
-        "ReadStatus",
-        "Complete",
-    ]
+    assert " ".join(type(step).__name__ for step in watched) == (
+        "ReadOptionBytes ReadFlash Program ReadFlash WriteOptionBytes PowerCycle Challenge LookUp Begin "
+        "SendActivation ReadStatus Complete"
+    )
 
 
 def test_a_board_that_the_manufacturer_programmed_is_read_and_not_written(bench: Bench, station: Station) -> None:
     chip, watched = bench.chip(1), list[steps.Step]()
     nest = bench.nest()
     nest.insert(chip)
-    nest.program(_image())
+    nest.program(IMAGE)
     assert bench.attempt(station, chip, nest=nest, watch=watched).passed
     assert steps.Program() not in watched
 
@@ -175,10 +164,14 @@ def test_replies_that_are_lost_are_asked_for_again(
     assert (boards.begun, boards.activated) == (1, 1)
 
 
-@pytest.mark.parametrize("method", ["challenge", "send_activation", "signed_status"])
-def test_a_dead_link_fails_and_the_board_is_finished_the_next_time(bench: Bench, station: Station, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "before"), [("challenge", False), ("send_activation", True), ("signed_status", True)]
+)
+def test_a_dead_link_fails_and_the_board_is_finished_the_next_time(
+    bench: Bench, station: Station, method: str, before: bool
+) -> None:
     chip = bench.chip(1)
-    verdict = bench.attempt(station, chip, nest=Deaf(bench, method, 99))
+    verdict = bench.attempt(station, chip, nest=Deaf(bench, method, 99, before=before))
     assert verdict.rule is Rule.LINK_LOST
     assert bench.attempt(station, chip).passed
     boards = station.ledger.boards
@@ -218,7 +211,7 @@ def test_a_protected_board_that_nobody_knows_is_erased_and_made_anew(bench: Benc
     assert bench.attempt(station, chip, watch=watched).passed
     assert steps.EraseBoard() in watched
     assert station.ledger.record(1).identity_public_key != point(stolen)
-    assert chip.flash == _image().content
+    assert chip.flash == IMAGE.content
 
 
 # Thefts
@@ -317,7 +310,7 @@ def test_a_stolen_board_takes_only_what_its_order_permits(bench: Bench, station:
     other_lot = Bench(tmp_path / "thief", production=bench.production)
     other_lot.order = other_lot.make_order(lot="LOT-8")
     stolen = bench.chip(2)
-    stolen.flash, stolen.readout_level = _image().content, 1
+    stolen.flash, stolen.readout_level = IMAGE.content, 1
     device = PaperDevice(stolen, bench.facts)
     for data, name in (
         (_activation_by(forged, device), "SIGNER_UNKNOWN"),
@@ -376,7 +369,7 @@ def test_a_board_that_was_changed_in_the_nest_is_refused(bench: Bench, station: 
     other = bench.chip(2)
     nest = Swapped(bench, "send_activation", 1, before=True)
     PaperDevice(other, bench.facts)
-    other.flash, other.readout_level, other.options = _image().content, 1, 12
+    other.flash, other.readout_level, other.options = IMAGE.content, 1, 12
     assert bench.attempt(station, bench.chip(1), nest=nest).rule is Rule.UID_DIFFERS
     assert station.ledger.boards.begun == 1
 
@@ -393,7 +386,7 @@ def test_the_chip_that_was_read_by_the_probe_is_the_one_that_answers(bench: Benc
 @pytest.mark.parametrize("size", [511, 513])
 def test_a_challenge_that_is_none_is_refused(bench: Bench, station: Station, size: int) -> None:
     nest = bench.nest()
-    nest.challenge = lambda _: bytes(size)  # type: ignore[method-assign]
+    nest.challenge = lambda host_ephemeral: bytes(size)  # type: ignore[method-assign]
     assert bench.attempt(station, bench.chip(1), nest=nest).rule is Rule.CHALLENGE_INVALID
 
 
@@ -402,7 +395,7 @@ def test_an_old_challenge_is_refused(bench: Bench, station: Station) -> None:
     recorded = PaperDevice(bench.chip(5), replace(bench.facts))
     recorded.chip.flash, recorded.chip.readout_level = b"x", 1
     old = recorded.challenge(point(new_key()))
-    nest.challenge = lambda _: old  # type: ignore[method-assign]
+    nest.challenge = lambda host_ephemeral: old  # type: ignore[method-assign]
     assert bench.attempt(station, bench.chip(1), nest=nest).rule is Rule.CHALLENGE_INVALID
 
 
@@ -508,7 +501,7 @@ def test_a_board_with_a_newer_bundle_waits_for_the_station_to_get_it(bench: Benc
     chip = bench.chip(1)
     nest = bench.nest()
     nest.insert(chip)
-    nest.program(_image())
+    nest.program(IMAGE)
     chip.bundle_version = 2
     assert bench.attempt(station, chip, nest=nest).rule is Rule.BUNDLE_NEWER
 
@@ -516,12 +509,6 @@ def test_a_board_with_a_newer_bundle_waits_for_the_station_to_get_it(bench: Benc
 def test_a_bundle_that_the_board_refuses_ends_the_attempt(bench: Bench, station: Station) -> None:
     bench.bundles, bench.newest_bundle = {2: (9).to_bytes(4, "little")}, 2
     assert bench.attempt(station, bench.chip(1)).rule is Rule.BUNDLE_REFUSED
-
-
-def _image():  # type: ignore[no-untyped-def]
-    from tests.stations.paper_bench import IMAGE
-
-    return IMAGE
 
 
 def _activation_by(bench: Bench, device: PaperDevice) -> bytes:
