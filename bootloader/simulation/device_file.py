@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -16,6 +17,7 @@ from struct import Struct
 from bootloader.reference.board import BoardInvalid, load_board
 from bootloader.reference.start import Mailbox, MailboxRequest
 from bootloader.simulation.device import SimulatedDevice, blank_flash
+from bootloader.simulation.flash_log import log_path, read_log
 from bootloader.simulation.sim_flash import FlashSnapshot
 from bootloader.simulation.sim_sector import PAGE_SIZE_BYTES, SimSector
 
@@ -89,22 +91,33 @@ def create_device_file(path: Path, device: SimulatedDevice) -> None:
 
 def replace_device_file(path: Path, device: SimulatedDevice) -> None:
     """Write over an existing file, durably: after a crash it is the old one or the new one."""
-    temporary = _write_temporary(path, encode_device(device))
+    put_device_file(path, encode_device(device))
+
+
+def put_device_file(path: Path, content: bytes, lock: Callable[[Path], None] = lambda _: None) -> None:
+    """Write content over a device file, durably, and drop its log. `lock` gets the file before it has its name."""
+    temporary = _write_temporary(path, content)
     try:
+        lock(temporary)
         temporary.replace(path)
     except OSError:
         temporary.unlink()
         raise
     _sync_folder(path.parent)
+    log_path(path).unlink(missing_ok=True)
 
 
 def read_device_file(path: Path) -> SimulatedDevice:
-    """The device of a file; raises DeviceFileInvalid or OSError."""
+    """The device of a file, and of the log beside it; raises DeviceFileInvalid or OSError."""
     with path.open("rb") as file:
         data = file.read(_FILE_SIZE_BYTES_MAX + 1)
     if len(data) > _FILE_SIZE_BYTES_MAX:
         raise DeviceFileInvalid("larger than any simulated device")
-    return decode_device(data)
+    device = decode_device(data)
+    if operations := read_log(path, data):
+        device.mailbox = None  # whoever wrote the log had its power cut
+        device.flash.replay(operations)
+    return device
 
 
 def _encode_sector(sector: SimSector) -> bytes:

@@ -81,26 +81,32 @@ class SimFlash:
         self._own: set[int] = set()  # sectors that no snapshot shares
         self._erased_now: set[int] = set()  # sectors erased in this power-on
         self._cut: tuple[int, Tear] | None = None
+        self._cut_outlives_resets = False
         self._has_power = True
 
     # --- power ---
 
     def power_on(self) -> None:
         """Power again, or a reset: what was erased before counts no more."""
-        self._has_power = True
         self._erased_now.clear()
-        self._cut = None
+        if not self._has_power or not self._cut_outlives_resets:
+            self._cut = None
+        self._has_power = True
 
     @property
     def is_power_lost(self) -> bool:
         """Whether a cut has happened since the last power-on."""
         return not self._has_power
 
-    def cut_power_at(self, operation: int, tear: Tear) -> None:
-        """Cut the power during the operation that is `operation` operations ahead (0: the next one)."""
+    def cut_power_at(self, operation: int, tear: Tear, *, outlives_resets: bool = False) -> None:
+        """Cut the power during the operation that is `operation` operations ahead (0: the next one).
+
+        It is forgotten at the next reset, unless it is to outlive those.
+        """
         if operation < 0:
             raise ValueError("an operation that is past cannot be cut")
         self._cut = (self.operation_count + operation, tear)
+        self._cut_outlives_resets = outlives_resets
 
     def seed(self, seed: int) -> None:
         """Begin the randomness of tears and of unstable bits anew: the same seed gives the same run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import device_make, device_run, device_trust
+from cli.commands import device_grant, device_make, device_run, device_serve, device_trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom device status device.img")
 
@@ -30,8 +30,10 @@ _EXAMPLES = (
     ("install", device_run.install, "install device.img app-1.1.0.srp --cut-at-op 400 --tear torn"),
     ("boot", device_run.boot, "boot device.img --confirm"),
     ("trust-bundle", device_trust.trust_bundle, "trust-bundle device.img trust-2.srb trust-3.srb"),
+    ("grant", device_grant.grant, "grant device.img grants.srg"),
     ("status", device_run.status, "status device.img --json"),
     ("events", device_run.events, "events device.img"),
+    ("serve", device_serve.serve, "serve device-1.img device-2.img --topology chain --on serial:/tmp/chain"),
 )
 
 for _name, _command, _example in _EXAMPLES:

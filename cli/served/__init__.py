@@ -1,0 +1,1 @@
+"""Simulated devices as real processes behind ptys, sockets, chains and buses. Simulation only."""
