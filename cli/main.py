@@ -32,6 +32,7 @@ class _Strongroom(LazyGroup):
         "policy": ("cli.commands.policy", "Check and explain the policies that decide what is signed."),
         "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
         "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
+        "grant": ("cli.commands.grant", "Grant packages to devices: any number, under one signature."),
         "ceremony": ("cli.commands.ceremony", "Plan, rehearse, run, resume and verify key ceremonies."),
         "approve": ("cli.commands.approve", "Approve a request to sign a package."),
         "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),

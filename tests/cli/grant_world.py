@@ -1,0 +1,71 @@
+"""A world whose product encrypts by grant: keys for it, a device whose trust bundle names the grant key, and a list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from signer.tokens import ModuleConfig, find_module, load_module
+from tests.cli.release_world import UID, ReleaseWorld, copied
+from tests.cli.release_world import _build as build_releases
+from tests.cli.world import PRODUCT, World, label
+from tests.softhsm_fixtures import close_all
+from tests.unit.reference.fake.keys import fake_key
+
+__all__ = ["UID", "GrantWorld", "grant_template", "grant_world"]
+
+
+class GrantWorld(ReleaseWorld):
+    """`devices.csv` lists the device in a crowd."""
+
+    @property
+    def devices(self) -> Path:
+        return self.out / "devices.csv"
+
+    @property
+    def content_keys(self) -> Path:
+        return self.root / "store" / "content-keys"
+
+    def granted_application(self, version: str = "1.0.0", security_version: int = 1) -> Path:
+        return self.application(version, security_version, "--grant")
+
+    def list_devices(self, path: Path, more: Mapping[str, str] | None = None, others: int = 20) -> Path:
+        """The device and others, in no order."""
+        own = json.loads(self.public.read_text(encoding="utf-8"))
+        rows = {own["uid"]: own["agreement_public_key"]}
+        rows |= {f"{number * 37 % 101:024x}": fake_key(f"device {number}").public.hex() for number in range(1, others)}
+        rows |= dict(more or {})
+        lines = [f"{uid},{key}\n" for uid, key in sorted(rows.items(), key=lambda row: row[1])]
+        path.write_text("".join(["uid,agreement_public_key\n", *lines]), encoding="ascii")
+        return path
+
+
+def enable_grants(world: World) -> None:
+    """Keys and their entries in the product's file."""
+    for role in ("grant", "package-wrap"):
+        world.ok("key", "generate", role, "--token", "release", "--product", PRODUCT, "--sequence", "1", "--activate")
+    lines = world.product_file.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(("# grant =", "# package-wrap ="))]
+    entries = [f'{role} = [{{ token = "release", label = "{label(role)}" }}]' for role in ("grant", "package-wrap")]
+    world.product_file.write_text("\n".join([*kept, *entries, ""]), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def grant_template(world_template: World) -> Iterator[GrantWorld]:
+    with pytest.MonkeyPatch.context() as patch:
+        world = copied(world_template, patch, GrantWorld)
+        enable_grants(world)
+        build_releases(world)
+        world.list_devices(world.devices)
+        close_all(load_module(ModuleConfig(find_module("softhsm2"))))
+        yield world
+
+
+@pytest.fixture
+def grant_world(grant_template: GrantWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrantWorld]:
+    world = copied(grant_template, monkeypatch, GrantWorld)
+    yield world
+    close_all(load_module(ModuleConfig(find_module("softhsm2"))))
