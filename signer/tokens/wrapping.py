@@ -204,6 +204,16 @@ def connect(source: Session, target: Session) -> tuple[WrappingKey, WrappingKey]
         )
 
 
+def derive_wrapping_key(session: Session, peer: PublicKey) -> tuple[PublicKey, WrappingKey]:
+    """A key that wraps to the holder of `peer`: the public half of the pair made for it, and the key (CKD_NULL).
+
+    Raises KeyInconsistent for a peer that is no point of P-256, MechanismUnsupported, TokenError.
+    """
+    with session.operation("agreeing on a wrapping key"):
+        private, public = _agreement_pair(session)
+        return public, _derived(session, private, peer, KeyUsage.WRAP)
+
+
 def _agreement_pair(session: Session) -> tuple[pkcs11.PrivateKey, PublicKey]:
     with session.operation("agreeing on a wrapping key") as raw:
         usages = frozenset({KeyUsage.DERIVE})

@@ -1,0 +1,119 @@
+"""What a station asks of its token, on every module: evidence, and keys wrapped to one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pki.key_specs import KEY_SPECS, key_label
+from pki.roles import Role
+from pki.values import PublicKey
+from provisioning.station.evidence import newest_evidence
+from provisioning.station.ledger import first_evidence
+from provisioning.station.token_evidence import TokenEvidence
+from provisioning.station.token_injection import TokenInjector
+from signer.device_objects.common import Injection
+from signer.tokens.errors import KeyInconsistent, MechanismUnsupported
+from signer.tokens.key_handle import KeyHandle
+from signer.tokens.session import Session
+from tests.softhsm_fixtures import TokenRig
+from tests.stations.paper_bench import Bench
+from tests.stations.paper_device import OPERATIONAL, point
+
+ORDER_ID = bytes(range(101, 117))
+
+
+def station_key(session: Session) -> KeyHandle:
+    handle = session.generate(KEY_SPECS[Role.STATION], key_label(KEY_SPECS[Role.STATION], "pump-x2", 1))
+    assert isinstance(handle, KeyHandle)
+    return handle
+
+
+def test_evidence_is_replaced_and_survives_the_session(softhsm: TokenRig) -> None:
+    with softhsm.open() as session:
+        store = TokenEvidence(session)
+        assert store.read(ORDER_ID) == ()
+        store.replace(ORDER_ID, b"1" * 192)
+        store.replace(ORDER_ID, b"2" * 192)
+        store.replace(bytes(16), b"3" * 192)
+    with softhsm.open() as session:
+        assert TokenEvidence(session).read(ORDER_ID) == (b"2" * 192,)
+        assert TokenEvidence(session).dangerously_destroy(ORDER_ID) == 1
+        assert TokenEvidence(session).read(ORDER_ID) == ()
+        assert TokenEvidence(session).read(bytes(16)) == (b"3" * 192,)
+
+
+def test_a_module_without_data_objects_can_be_no_station(nss: TokenRig) -> None:
+    """NSS softokn keeps none on a token."""
+    with nss.open() as session, pytest.raises(MechanismUnsupported):
+        TokenEvidence(session).replace(ORDER_ID, b"1" * 192)
+
+
+def test_evidence_is_for_the_logged_in_alone(softhsm: TokenRig) -> None:
+    """What lies in the token's own storage is encrypted: the head of the ledger is not in its files."""
+    with softhsm.open() as session:
+        TokenEvidence(session).replace(ORDER_ID, b"\xa5\x5a\xc3" * 64)
+    stored = b"".join(path.read_bytes() for path in softhsm.folder.rglob("*.object"))
+    assert b"\xa5\x5a\xc3" * 8 not in stored
+
+
+def test_a_station_on_a_token_starts_again_where_it_was(softhsm: TokenRig, tmp_path: Path) -> None:
+    with softhsm.open() as session:
+        bench = Bench(tmp_path, evidence=TokenEvidence(session), station_key=station_key(session)).init()
+        station = bench.open()
+        assert bench.attempt(station, bench.chip(1)).passed
+        station.ledger.close()
+    with softhsm.open() as session:
+        bench.evidence = TokenEvidence(session)
+        bench.station_key = session.find(bench.station_key.ref)
+        assert bench.attempt(bench.open(), bench.chip(2)).sequence == 2
+        found = newest_evidence(bench.evidence.read(ORDER_ID), ORDER_ID, bench.station_key.public_key)
+        assert found is not None
+        assert (found.number, found.begun, found.activated) == (4, 2, 2)
+
+
+def test_a_torn_evidence_object_leaves_the_one_before(softhsm: TokenRig, tmp_path: Path) -> None:
+    with softhsm.open() as session:
+        key = station_key(session)
+        bench = Bench(tmp_path, station_key=key)
+        good = first_evidence(bench.order, key).signed(key)
+        newest = newest_evidence((b"", good[:100], bytes(192), good), ORDER_ID, key.public_key)
+        assert newest == first_evidence(bench.order, key)
+
+
+def test_an_agreement_key_made_by_the_token_reaches_the_device_and_nothing_else(
+    token_rig: TokenRig, tmp_path: Path
+) -> None:
+    with token_rig.open() as session:
+        injector = TokenInjector(session, None)
+        bench = Bench(tmp_path, injector=injector, inject=Injection.AGREEMENT_KEY).init()
+        station, chip = bench.open(), bench.chip(1)
+        assert bench.attempt(station, chip).passed
+        assert chip.lifecycle == OPERATIONAL
+        begun = station.ledger.record(1)
+        assert chip.agreement is not None
+        assert begun.agreement_public_key == point(chip.agreement)
+        assert begun.made_agreement_public_key != begun.agreement_public_key
+        scalar = chip.agreement.private_numbers().private_value.to_bytes(32, "big")
+        assert session.attributes() == ()
+        station.ledger.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert begun.agreement_public_key.hex().encode() in stored
+    assert scalar not in stored
+    assert scalar.hex().encode() not in stored
+
+
+def test_each_wrap_has_a_pair_of_its_own(token_rig: TokenRig) -> None:
+    device = ec.generate_private_key(ec.SECP256R1())
+    with token_rig.open() as session:
+        made = [TokenInjector(session, None).make_agreement_key(PublicKey(point(device))) for _ in range(3)]
+    assert len({item.public_key for item in made}) == 3
+    assert len({item.key.ephemeral for item in made}) == 3
+
+
+@pytest.mark.parametrize("bad", [bytes(64), b"\x01" * 64])
+def test_a_device_key_off_the_curve_is_refused(softhsm: TokenRig, bad: bytes) -> None:
+    with softhsm.open() as session, pytest.raises(KeyInconsistent):
+        TokenInjector(session, None).make_agreement_key(PublicKey(bad))
