@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from bootloader.reference.flash import Region, Sector
+from bootloader.reference.platform import Protection
 from bootloader.reference.sizes import HEAD_SIZE_BYTES, UID_SIZE_BYTES
 
 PRE_BOOTLOADER_SIZE_BYTES = 4096
@@ -23,6 +24,14 @@ NAME_LENGTH_MAX = 64
 
 _REGIONS = ("pre_bootloader", "bootloader_a", "bootloader_b", "state_0", "state_1", "application")
 _OPTIONAL_REGION = "application_data"
+_OPTIONAL_KEY = "protection_required"
+_PROTECTIONS = {
+    "readout": Protection.READOUT,
+    "readout-2": Protection.READOUT_2,
+    "write-protect": Protection.WRITE_PROTECT,
+    "brown-out": Protection.BROWN_OUT,
+    "debug-closed": Protection.DEBUG_CLOSED,
+}
 _KEYS = {"name", "description", "flash_base", "write_unit_bytes", "uid_size_bytes", "sectors", "regions"}
 
 
@@ -57,6 +66,7 @@ class Board:
     state_1: Region
     application: Region
     application_data: Region | None
+    protection_required: Protection
     text: str = field(repr=False, compare=False)
 
     def copy_region(self, copy: Copy) -> Region:
@@ -100,7 +110,7 @@ def load_board(text: str) -> Board:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BoardInvalid(f"not TOML: {error}") from None
-    _demand_keys("the board file", document, _KEYS)
+    _demand_keys("the board file", document, _KEYS, optional={_OPTIONAL_KEY})
     sectors = _sectors(document)
     regions = _regions(document, sectors)
     board = Board(
@@ -110,6 +120,7 @@ def load_board(text: str) -> Board:
         uid_size_bytes=_integer(document, "uid_size_bytes", 4, UID_SIZE_BYTES),
         sectors=sectors,
         application_data=regions.pop(_OPTIONAL_REGION, None),
+        protection_required=_protection(document),
         text=text,
         **regions,
     )
@@ -155,6 +166,18 @@ def _regions(document: Mapping[str, Any], sectors: tuple[Sector, ...]) -> dict[s
             taken[number] = name
         regions[name] = Region(name, sectors[first : first + count])
     return regions
+
+
+def _protection(document: Mapping[str, Any]) -> Protection:
+    """What must be set before the device makes keys; none where the board file says nothing."""
+    names = document.get(_OPTIONAL_KEY, [])
+    wrong = not isinstance(names, list) or any(not isinstance(name, str) for name in names)
+    if wrong or not set(names) <= _PROTECTIONS.keys() or len(set(names)) != len(names):
+        raise BoardInvalid(f"{_OPTIONAL_KEY}: a list of {', '.join(_PROTECTIONS)}, none twice")
+    demanded = Protection.NONE
+    for name in names:
+        demanded |= _PROTECTIONS[name]
+    return demanded
 
 
 def _demand_fit(board: Board, regions: list[Region]) -> None:

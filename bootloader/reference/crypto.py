@@ -79,7 +79,8 @@ def verify_signature(public_point: bytes, digest: bytes, signature: bytes) -> No
 def sign_digest(private: bytes, digest: bytes) -> bytes:
     """The device's own signature, r ‖ s, over a SHA-256 digest (ECDSA with the nonce of RFC 6979).
 
-    Raises ValueError if the scalar is not between 1 and n-1.
+    The C code hedges: what RFC 6979 derives its nonce from also gets fresh randomness (section 3.6, k'), so that
+    neither a repeated fault nor a bad generator alone gives the key away. Raises ValueError for a scalar that is none.
     """
     r, s = decode_dss_signature(_private_key(private).sign(digest, _ECDSA_OVER_DIGEST_DETERMINISTIC))
     return r.to_bytes(SCALAR_SIZE_BYTES, "big") + s.to_bytes(SCALAR_SIZE_BYTES, "big")
@@ -89,6 +90,11 @@ def public_point(private: bytes) -> bytes:
     """X ‖ Y of a private key; raises ValueError if the scalar is not between 1 and n-1."""
     numbers = _private_key(private).public_key().public_numbers()
     return numbers.x.to_bytes(SCALAR_SIZE_BYTES, "big") + numbers.y.to_bytes(SCALAR_SIZE_BYTES, "big")
+
+
+def is_scalar(private: bytes) -> bool:
+    """Whether these bytes are a private key: 32 bytes, from 1 to n-1."""
+    return len(private) == SCALAR_SIZE_BYTES and 0 < int.from_bytes(private, "big") < P256_ORDER
 
 
 def ecdh(private: bytes, public_point: bytes) -> bytes:

@@ -22,6 +22,7 @@ from bootloader.reference.copies import require_fit
 from bootloader.reference.crypto import POINT_SIZE_BYTES
 from bootloader.reference.flash import ERASED_BYTE
 from bootloader.reference.head import Head, PackageType, Target, parse_head
+from bootloader.reference.journal import FIRST_HALF_SEQUENCE
 from bootloader.reference.journal_half import SLOT_SIZE_BYTES, half_header, record_header
 from bootloader.reference.payload import image_digest_matches, image_hasher
 from bootloader.reference.records import (
@@ -37,7 +38,6 @@ from bootloader.reference.sizes import UID_SIZE_BYTES
 from bootloader.reference.trust_bundle import BUNDLE_SIZE_BYTES, Role, TrustBundle, parse_trust_bundle, verify_genesis
 
 LOT_SIZE_BYTES = 16
-FIRST_HALF_SEQUENCE = 1
 
 Block = tuple[int, bytes]
 

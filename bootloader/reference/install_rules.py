@@ -25,7 +25,8 @@ from bootloader.reference.trust_bundle import TrustBundle
 class InstallFacts:
     """What a device knows of itself when a head arrives. `device_uid` has 16 bytes.
 
-    `replaced_version` is that of the installed image if it is confirmed and passes the boot check, else None.
+    `replaced_version` is that of the installed image if it is confirmed and passes the boot check, else None;
+    `may_reinstall`: a service order permits the same or an older version.
     """
 
     board: Board
@@ -38,6 +39,7 @@ class InstallFacts:
     running_is_confirmed: bool
     announced_size_bytes: int
     replaced_version: Callable[[], Version | None]
+    may_reinstall: bool = False
 
     def region_for(self, head: Head) -> Region:
         """Where this package is written: the application's region, or the copy that is not running."""
@@ -160,7 +162,9 @@ def _version_newer(head: Head, facts: InstallFacts) -> None:
     else:
         replaced = facts.replaced_version()
         newer = replaced is None or head.image_version > replaced
-    require(newer, DeviceCode.VERSION_NOT_NEWER, f"version {head.image_version}, here is {replaced}")
+    require(
+        newer or facts.may_reinstall, DeviceCode.VERSION_NOT_NEWER, f"version {head.image_version}, here is {replaced}"
+    )
 
 
 _RULES: tuple[Callable[[Head, InstallFacts], None], ...] = (

@@ -5,6 +5,7 @@ Each half is read once; what was read is judged, and settled before anything els
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from bootloader.reference.board import Board
@@ -21,8 +22,8 @@ from bootloader.reference.journal_half import (
     read_journal,
     record_header,
 )
-from bootloader.reference.records import BootTrial, Event, Moved, Record, Seal, Taken, encode_record
-from bootloader.reference.state import apply, snapshot
+from bootloader.reference.records import BootTrial, Event, Moved, Record, Seal, ServiceStarted, Taken, encode_record
+from bootloader.reference.state import DeviceState, apply, snapshot
 
 COMPACTION_DUE_BYTES = 6144
 EVENT_RESERVE_BYTES = 4096
@@ -30,6 +31,7 @@ RESERVE_BYTES = 1024
 APPENDED_PAYLOAD_SIZE_BYTES_MAX = 256
 FENCE_SIZE_BYTES = 2 * SLOT_SIZE_BYTES
 WRITE_ATTEMPTS_MAX = 3
+FIRST_HALF_SEQUENCE = 1
 
 
 class HalfWriter:
@@ -180,13 +182,14 @@ class Journal:
         needed_bytes = self._active_half.needed_bytes(Event(0, 0, 0)) + record_size_bytes(Seal()) + EVENT_RESERVE_BYTES
         return self._settled and self.free_bytes >= needed_bytes
 
-    def compact(self, *changes: Record) -> None:
+    def compact(self, *changes: Record, forget: Callable[[DeviceState], DeviceState] = lambda state: state) -> None:
         """Go on in the other half; raises Refused(STATE_FULL) or Refused(FLASH_WRITE). For a confirmed copy only.
 
-        `changes` are applied on the way, however large: they take effect together, with the half, or not at all.
+        `changes` are applied on the way, however large: they take effect together, with the half, or not at all. What
+        `forget` leaves out does not come into the other half.
         """
         require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
-        state = reduce(apply, changes, self.state)
+        state = reduce(apply, changes, forget(self.state))
         records = snapshot(state)
         size_bytes = SLOT_SIZE_BYTES + sum(record_size_bytes(record) for record in (*records, Seal()))
         room = self._half_size_bytes - size_bytes >= COMPACTION_DUE_BYTES
@@ -204,6 +207,21 @@ class Journal:
         self._active = 1 - self._active
         self.state = state
         new.append_sealed(Taken(old.half_sequence), new.last_number + 1, 0)
+
+    @property
+    def was_compacted_for_service(self) -> bool:
+        """Whether the active half was written with SERVICE_STARTED in its snapshot: without what that destroys."""
+        known = (ServiceStarted, Taken)
+        records = (frame.record for frame in self._active_half.read.frames)
+        order = [type(record) for record in records if isinstance(record, known)]
+        return order[:1] == [ServiceStarted] and Taken in order
+
+    def erase_other_half(self) -> None:
+        """Erase every sector of the half that is not active; raises Refused(STATE_FULL) if nothing was settled."""
+        require(self._settled, DeviceCode.STATE_FULL, "the journal could not be settled at this start")
+        self._halves[1 - self._active] = None
+        for sector in self._regions[1 - self._active].sectors:
+            self._flash.erase(sector)
 
     @property
     def _active_half(self) -> HalfWriter:
@@ -226,6 +244,25 @@ class Journal:
         half.append(Seal(), half.last_number, 0)
         program_and_compare(self._flash, region.address, half_header(half_sequence))
         return half
+
+
+def write_first_half(flash: FlashDevice, board: Board, records: Sequence[Record], device: Record) -> None:
+    """Begin a journal where none is readable; raises Refused(FLASH_WRITE).
+
+    The half counts for nothing without DEVICE, and that comes last, behind the header: so a header that a cut has torn
+    stands on no half that says what the device is.
+    """
+    regions = half_regions(board)
+    for region in regions:
+        for sector in region.sectors:
+            flash.erase(sector)
+    address, size_bytes = regions[0].address, board.state_half_size_bytes
+    half = HalfWriter(flash, address, size_bytes, HalfRead.empty(FIRST_HALF_SEQUENCE), is_erased=True)
+    for number, record in enumerate(records, start=1):
+        half.append(record, number, 0)
+    half.append(Seal(), half.last_number, 0)
+    program_and_compare(flash, address, half_header(FIRST_HALF_SEQUENCE))
+    half.append_sealed(device, half.last_number + 1, 0)
 
 
 def record_size_bytes(record: Record) -> int:

@@ -11,7 +11,16 @@ from bootloader.reference.crypto import public_point
 from bootloader.reference.flash import FlashDevice
 from bootloader.reference.head import Version
 from bootloader.reference.journal_half import half_regions, read_journal
-from bootloader.reference.records import BootTrial, Device, Event, Floors, Installed
+from bootloader.reference.records import (
+    Activated,
+    BootTrial,
+    Device,
+    Event,
+    Floors,
+    Installed,
+    PendingGrant,
+    ServiceStarted,
+)
 from bootloader.reference.state import DeviceState
 from bootloader.reference.trust_bundle import parse_trust_bundle
 
@@ -38,6 +47,9 @@ class Status:
     installed: Installed | None
     application_is_confirmed: bool
     application_attempts: int
+    activated: Activated | None
+    pending_grant: PendingGrant | None
+    service_started: ServiceStarted | None
     floors: Floors
     trust_bundle_version: int
     trust_bundle_digest: bytes
@@ -64,11 +76,14 @@ def read_status(flash: FlashDevice, board: Board, uid: bytes) -> Status:
         board=board.name,
         uid=uid,
         device=state.device,
-        copies=(_copy_status(flash, board, uid, Copy.A, state), _copy_status(flash, board, uid, Copy.B, state)),
+        copies=read_copies(flash, board, uid, state),
         boot_trial=state.boot_trial,
         installed=state.installed,
         application_is_confirmed=state.application_is_confirmed,
         application_attempts=state.application_attempts,
+        activated=state.activated,
+        pending_grant=state.pending_grant,
+        service_started=state.service_started,
         floors=state.floors,
         trust_bundle_version=bundle.version,
         trust_bundle_digest=bundle.digest,
@@ -79,6 +94,11 @@ def read_status(flash: FlashDevice, board: Board, uid: bytes) -> Status:
         journal_free_bytes=board.state_half_size_bytes - half.end,
         journal_size_bytes=board.state_half_size_bytes,
     )
+
+
+def read_copies(flash: FlashDevice, board: Board, uid: bytes, state: DeviceState) -> tuple[CopyStatus, CopyStatus]:
+    """Both bootloader copies, verified as the pre-bootloader does. `uid` has the board's size."""
+    return _copy_status(flash, board, uid, Copy.A, state), _copy_status(flash, board, uid, Copy.B, state)
 
 
 def _copy_status(flash: FlashDevice, board: Board, uid: bytes, copy: Copy, state: DeviceState) -> CopyStatus:

@@ -26,6 +26,7 @@ class UpdateSession:
         self._running = running
         self._installation_type = installation_type
         self._upload: Upload | None = None
+        self._may_reinstall = False
 
     @property
     def upload(self) -> Upload | None:
@@ -34,7 +35,7 @@ class UpdateSession:
 
     def begin_upload(self, package_size_bytes: int) -> None:
         """Announce a package and its size; an upload under way is given up. Raises Refused(HEAD_TRUNCATED)."""
-        self._end_upload()
+        self.end_upload()
         self._upload = Upload(package_size_bytes, self._admit)
 
     def write(self, offset_bytes: int, data: bytes) -> int:
@@ -50,7 +51,7 @@ class UpdateSession:
             try:
                 self._upload.take(data)
             except Refused as refusal:
-                self._end_upload()
+                self.end_upload()
                 self._running.events.record_refusal(refusal.code)
                 raise
         return self._upload.offset_bytes
@@ -75,7 +76,7 @@ class UpdateSession:
         running.confirm_itself()
         if is_successor(bundle, current):
             require_built_in(bundle, running.built_in_keys)
-            self._end_upload()  # its head was judged by the bundle that goes
+            self.end_upload()  # its head was judged by the bundle that goes
             running.follow_trust_bundle(bundle)
 
     def receive_grant(self, data: bytes) -> None:
@@ -100,7 +101,12 @@ class UpdateSession:
             running.journal.append(grant.pending)
             running.events.record(EventKind.GRANT, DeviceCode.OK)
 
-    def _end_upload(self) -> None:
+    def permit_reinstallation(self) -> None:
+        """Until the next reset, one installation may be of the same or an older version (service-order.md)."""
+        self._may_reinstall = True
+
+    def end_upload(self) -> None:
+        """Give up the upload under way; the host begins it anew."""
         self._upload = None
         self._running.permit_writing(None)
 
@@ -133,6 +139,7 @@ class UpdateSession:
             running_is_confirmed=running.is_confirmed,
             announced_size_bytes=announced_size_bytes,
             replaced_version=self._confirmed_application_version,
+            may_reinstall=self._may_reinstall,
         )
 
     def _confirmed_application_version(self) -> Version | None:
@@ -160,6 +167,7 @@ class UpdateSession:
         if not self._is_on_record(started):
             running.journal.append(started)
         running.permit_writing(region)
+        self._may_reinstall = False  # the permission was for this installation
         return True
 
     def _is_on_record(self, started: InstallStarted) -> bool:

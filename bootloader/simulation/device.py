@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import sha256
 from io import BytesIO
 from typing import BinaryIO
 
-from bootloader.reference.board import Board, Copy
+from bootloader.reference.board import Board, Copy, padded_uid
 from bootloader.reference.bootloader import Bootloader
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.factory_image import Block
 from bootloader.reference.head import Head, Version
 from bootloader.reference.journal_half import half_regions
 from bootloader.reference.pre_bootloader import PreBootloader
+from bootloader.reference.signed_status import application_status
 from bootloader.reference.start import Mailbox, MailboxRequest, StartApplication
 from bootloader.reference.status import Status, read_status
+from bootloader.simulation.platform import READOUT_LEVEL_MAX, OptionBytes, SimulatedPlatform
 from bootloader.simulation.sending import BLOCK_SIZE_BYTES, send_package
 from bootloader.simulation.sim_flash import SimFlash
 
@@ -64,10 +67,11 @@ class SimulatedDevice:
 
     bootloader_type: type[Bootloader] = Bootloader
 
-    def __init__(self, board: Board, uid: bytes, flash: SimFlash) -> None:
+    def __init__(self, board: Board, uid: bytes, flash: SimFlash, platform: SimulatedPlatform | None = None) -> None:
         self.board = board
         self.uid = uid
         self.flash = flash
+        self.platform = platform if platform is not None else SimulatedPlatform(_platform_seed(uid, 0))
         self.mailbox: Mailbox | None = None
         self.entry_pin_is_active = False
         self.running: Running | None = None
@@ -79,7 +83,7 @@ class SimulatedDevice:
         flash = blank_flash(board, seed)
         for address, data in blocks:
             flash.load(address, data)
-        return cls(board, uid, flash)
+        return cls(board, uid, flash, SimulatedPlatform(_platform_seed(uid, seed)))
 
     def power_on(self, kind: PowerOn = PowerOn.COLD) -> Running:
         """Power or reset, and what runs then."""
@@ -92,7 +96,7 @@ class SimulatedDevice:
         if copy is None:
             self.running = Dead()
             return self.running
-        bootloader = self.bootloader_type(self.flash, self.board, self.uid, copy)
+        bootloader = self.bootloader_type(self.flash, self.board, self.uid, copy, self.platform)
         started = bootloader.start(mailbox, entry_pin_is_active=self.entry_pin_is_active)
         self._bootloader = bootloader
         if isinstance(started, StartApplication):
@@ -139,9 +143,43 @@ class SimulatedDevice:
         """Send a trust bundle; raises Refused."""
         self.bootloader.receive_trust_bundle(bundle)
 
+    def challenge(self, host_ephemeral: bytes) -> bytes:
+        """Ask who the device is; raises Refused."""
+        return self.bootloader.challenge(host_ephemeral)
+
+    def receive_activation(self, order_and_activation: bytes) -> bytes:
+        """Send work order and activation; the receipt. Raises Refused."""
+        return self.bootloader.receive_activation(order_and_activation)
+
+    def receive_service_order(self, order: bytes) -> bytes:
+        """Send a service order; the receipt. Raises Refused."""
+        return self.bootloader.receive_service_order(order)
+
     def receive_grant(self, grant: bytes) -> None:
         """Send a grant; raises Refused."""
         self.bootloader.receive_grant(grant)
+
+    def signed_status(self, nonce: bytes) -> bytes:
+        """What the device says and signs, in update mode or from its application; raises Refused."""
+        if isinstance(self.running, ApplicationRuns):
+            args = (self.flash, self.board, padded_uid(self.board, self.uid), self.platform, nonce, self.running.head)
+            return application_status(*args)
+        return self.bootloader.signed_status(nonce)
+
+    def set_option_bytes(self, option_bytes: OptionBytes) -> None:
+        """As a station does by the debug port: the device loses its power, and they count from the next power-on.
+
+        Leaving readout level 1 erases all of flash; level 2 is for life (ValueError).
+        """
+        before = self.platform.option_bytes
+        if before.readout_level == READOUT_LEVEL_MAX and option_bytes != before:
+            raise ValueError("at readout level 2 option bytes are as they are for life")
+        if option_bytes.readout_level < before.readout_level:
+            self.flash.restore(blank_flash(self.board).snapshot())
+        self.platform.option_bytes = option_bytes
+        self.mailbox = None
+        self.running = None
+        self._bootloader = None
 
     def status(self) -> Status:
         """What the device says of itself; raises Refused(NO_STATE)."""
@@ -155,6 +193,11 @@ class SimulatedDevice:
     def _ask_and_reset(self, mailbox: Mailbox) -> Running:
         self.mailbox = mailbox
         return self.power_on(PowerOn.WARM)
+
+
+def _platform_seed(uid: bytes, seed: int) -> int:
+    """Two devices of one seed draw different keys."""
+    return int.from_bytes(sha256(seed.to_bytes(8, "little") + uid).digest()[:8], "little")
 
 
 def blank_flash(board: Board, seed: int = 0) -> SimFlash:

@@ -1,7 +1,7 @@
 """A simulated device in one file, `device.img`: board, UID, mailbox and flash with all its scars. Simulation only.
 
 Integers are little-endian. The file is one line of text, which says what it is, and a zlib stream of
-u32-counted parts: board text, UID, mailbox, seed, then each sector.
+u32-counted parts: board text, UID, mailbox, option bytes, two seeds (of flash and of the platform), then each sector.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from bootloader.reference.board import BoardInvalid, load_board
 from bootloader.reference.start import Mailbox, MailboxRequest
 from bootloader.simulation.device import SimulatedDevice, blank_flash
 from bootloader.simulation.flash_log import log_path, read_log
+from bootloader.simulation.platform import READOUT_LEVEL_MAX, OptionBytes, SimulatedPlatform
 from bootloader.simulation.sim_flash import FlashSnapshot
 from bootloader.simulation.sim_sector import PAGE_SIZE_BYTES, SimSector
 
 _FIRST_LINE = b"Strongroom simulated device, SIMULATION ONLY, format version "
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _FILE_SIZE_BYTES_MAX = 256 * 1024 * 1024
 _CONTENT_SIZE_BYTES_MAX = 512 * 1024 * 1024
 _UID_SIZE_BYTES_MAX = 16
@@ -48,7 +49,9 @@ def encode_device(device: SimulatedDevice) -> bytes:
         _counted(device.uid),
         _U32.pack(_MAILBOX_REQUESTS.index(request)),
         _counted(mailbox.head_hash if mailbox is not None else b""),
+        _encode_option_bytes(device.platform.option_bytes),
         _U64.pack(device.flash.draw_seed()),
+        _U64.pack(device.platform.draw_seed()),
     ]
     parts += [_encode_sector(sector) for sector in device.flash.snapshot().sectors]
     return _FIRST_LINE + b"%d\n" % _FORMAT_VERSION + zlib.compress(b"".join(parts), 1)
@@ -70,11 +73,13 @@ def decode_device(data: bytes) -> SimulatedDevice:
     if len(uid) != board.uid_size_bytes:
         raise DeviceFileInvalid("the UID is not one of the board")
     mailbox = _read_mailbox(reader)
+    option_bytes = _read_option_bytes(reader)
     flash = blank_flash(board, _U64.unpack(reader.take(_U64.size))[0])
+    platform = SimulatedPlatform(_U64.unpack(reader.take(_U64.size))[0], option_bytes)
     sectors = tuple(_read_sector(reader, sector.size_bytes, board.write_unit_bytes) for sector in board.sectors)
     reader.demand_end()
     flash.restore(FlashSnapshot(sectors, frozenset()))
-    device = SimulatedDevice(board, uid, flash)
+    device = SimulatedDevice(board, uid, flash, platform)
     device.mailbox = mailbox
     return device
 
@@ -153,6 +158,18 @@ def _read_mailbox(reader: _Reader) -> Mailbox | None:
         raise DeviceFileInvalid("an unknown request in the mailbox")
     request = _MAILBOX_REQUESTS[number]
     return Mailbox(request, head_hash) if request is not None else None
+
+
+def _encode_option_bytes(option_bytes: OptionBytes) -> bytes:
+    flags = (option_bytes.write_protect, option_bytes.brown_out, option_bytes.debug_closed)
+    return bytes([option_bytes.readout_level, *flags])
+
+
+def _read_option_bytes(reader: _Reader) -> OptionBytes:
+    level, *flags = reader.take(4)
+    if level > READOUT_LEVEL_MAX or any(flag > 1 for flag in flags):
+        raise DeviceFileInvalid("option bytes that no device has")
+    return OptionBytes(level, *map(bool, flags))
 
 
 @dataclass(slots=True)

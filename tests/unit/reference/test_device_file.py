@@ -27,7 +27,7 @@ from bootloader.simulation.sim_flash import FlashModelViolation, PowerCut, Tear
 from tests.scenarios.world import World
 
 WORLD = World()
-FIRST_LINE = b"Strongroom simulated device, SIMULATION ONLY, format version 1\n"
+FIRST_LINE = b"Strongroom simulated device, SIMULATION ONLY, format version 2\n"
 
 
 def again(device: SimulatedDevice) -> SimulatedDevice:
@@ -104,8 +104,8 @@ def test_the_same_device_gives_the_same_file_but_for_its_randomness() -> None:
         (b"", "not the file of a simulated device"),
         (b"\x7fELF", "not the file of a simulated device"),
         (FIRST_LINE[:-1], "not the file of a simulated device"),
-        (FIRST_LINE.replace(b"version 1", b"version 2"), "another format version"),
-        (FIRST_LINE.replace(b"version 1", b"version 1 "), "another format version"),
+        (FIRST_LINE.replace(b"version 2", b"version 1"), "another format version"),
+        (FIRST_LINE.replace(b"version 2", b"version 2 "), "another format version"),
         (FIRST_LINE, "cut short"),
         (FIRST_LINE + b"not zlib", "damaged"),
         (FIRST_LINE + zlib.compress(b""), "cut short"),
