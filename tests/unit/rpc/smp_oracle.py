@@ -18,7 +18,8 @@ from smp import image_management as image, os_management as system, packet
 
 REQUESTS = {
     "echo": system.EchoWriteRequest, "reset": system.ResetWriteRequest,
-    "parameters": system.MCUMgrParametersReadRequest, "image-state": image.ImageStatesReadRequest, "upload": image.ImageUploadWriteRequest,
+    "parameters": system.MCUMgrParametersReadRequest,
+    "image-state": image.ImageStatesReadRequest, "upload": image.ImageUploadWriteRequest,
 }
 REPLIES = {
     "echo": system.EchoWriteResponse, "parameters": system.MCUMgrParametersReadResponse,
