@@ -36,7 +36,8 @@ class KeySpec(msgspec.Struct, frozen=True):
 
     `max_validity_days` bounds the time in which the private key may be used (the originator-usage period of SP 800-57
     Part 1 Rev 5, section 5.3.4), counted from activation. Certificates may live longer: see docs/spec/key-roles.md.
-    `backup_permitted`: whether a key may be wrapped while it is generated, for a backup or a copy on another token.
+    `backup_permitted`: whether a key may be wrapped while it is generated, for a copy on another token, and, with
+    `backup_file_permitted`, for a backup file too. `stays_on_token` False: only ever a session object.
     """
 
     role: Role
@@ -48,6 +49,8 @@ class KeySpec(msgspec.Struct, frozen=True):
     label_prefix: str
     max_validity_days: int
     backup_permitted: bool = False
+    backup_file_permitted: bool = False
+    stays_on_token: bool = True
 
 
 LABEL_SCHEME = "sr"
@@ -61,23 +64,33 @@ _SEQUENCE = re.compile(r"[0-9]{4}")
 _NO_PRODUCT = "-"
 _DAYS_PER_YEAR = 365
 _SIGN = frozenset({KeyUsage.SIGN})
+_DERIVE = frozenset({KeyUsage.DERIVE})
 _WRAP_AND_UNWRAP = frozenset({KeyUsage.WRAP, KeyUsage.UNWRAP})
 
 
 def _spec(
-    role: Role, years: int, algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256, *, backup_permitted: bool = False
+    role: Role,
+    years: int,
+    algorithm: KeyAlgorithm = KeyAlgorithm.EC_P256,
+    *,
+    usages: frozenset[KeyUsage] = _SIGN,
+    backup_permitted: bool = False,
+    copies_only: bool = False,
+    stays_on_token: bool = True,
 ) -> KeySpec:
     """No finished key of any role may leave its token, change or be copied: there is no parameter for it."""
     return KeySpec(
         role=role,
         algorithm=algorithm,
-        usages=_SIGN if algorithm is KeyAlgorithm.EC_P256 else _WRAP_AND_UNWRAP,
+        usages=usages if algorithm is KeyAlgorithm.EC_P256 else _WRAP_AND_UNWRAP,
         extractable=False,
         modifiable=False,
         copyable=False,
         label_prefix=f"{LABEL_SCHEME}:{role.value}",
         max_validity_days=years * _DAYS_PER_YEAR,
-        backup_permitted=backup_permitted,
+        backup_permitted=backup_permitted or copies_only,
+        backup_file_permitted=backup_permitted,
+        stays_on_token=stays_on_token,
     )
 
 
@@ -97,6 +110,11 @@ KEY_SPECS: Mapping[Role, KeySpec] = MappingProxyType(
             _spec(Role.COMPAT, years=25, backup_permitted=True),
             _spec(Role.LOG, years=5),
             _spec(Role.PACKAGE_WRAP, years=3, algorithm=KeyAlgorithm.AES_256),
+            _spec(Role.LOT, years=2, copies_only=True),
+            _spec(Role.LOT_CA, years=2),
+            _spec(Role.STATION, years=5),
+            _spec(Role.GROUP_AGREEMENT, years=25, usages=_DERIVE, stays_on_token=False),
+            _spec(Role.GROUP_WRAP, years=25, algorithm=KeyAlgorithm.AES_256),
         )
     }
 )

@@ -24,6 +24,11 @@ class Role(StrEnum):
     COMPAT = "compat"
     LOG = "log"
     PACKAGE_WRAP = "package-wrap"
+    LOT = "lot"
+    LOT_CA = "lot-ca"
+    STATION = "station"
+    GROUP_AGREEMENT = "group-agreement"
+    GROUP_WRAP = "group-wrap"
 
 
 class RoleFacts(msgspec.Struct, frozen=True):
@@ -47,6 +52,11 @@ _FACTS = (
     RoleFacts(Role.COMPAT, None, "signs the MCUboot trailer for stock tools; has no authority on any device"),
     RoleFacts(Role.LOG, None, "signs checkpoints of the audit log"),
     RoleFacts(Role.PACKAGE_WRAP, None, "AES key that keeps the content keys of prepared packages wrapped at rest"),
+    RoleFacts(Role.LOT, None, "signs activations of one lot; devices take it because a work order names it"),
+    RoleFacts(Role.LOT_CA, None, "X.509 issuing CA of one lot: identities of its devices and its CRL"),
+    RoleFacts(Role.STATION, None, "signs a provisioning station's birth records; work orders name the station by it"),
+    RoleFacts(Role.GROUP_AGREEMENT, None, "ECDH key of a product's group, injected into devices; on no token to stay"),
+    RoleFacts(Role.GROUP_WRAP, None, "AES key that keeps a group's agreement key wrapped at rest"),
 )
 
 ROLES: Mapping[Role, RoleFacts] = MappingProxyType({facts.role: facts for facts in _FACTS})

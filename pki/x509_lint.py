@@ -243,18 +243,21 @@ def _hardware_module_name(certificate: x509.Certificate, _: LintContext) -> str 
 
 
 def _issuer_may_issue(_: x509.Certificate, context: LintContext) -> str | None:
-    wanted, issuer = context.profile.issued_by, context.issuer
-    if wanted is None or issuer is None:
-        return None if wanted is None and issuer is None else f"the issuer must be {wanted or 'the certificate itself'}"
-    profile = CERTIFICATE_PROFILES[wanted]
+    wanted, issuer = " or ".join(context.profile.issued_by), context.issuer
+    if not wanted or issuer is None:
+        return None if not wanted and issuer is None else f"the issuer must be {wanted or 'the certificate itself'}"
+    fits = any(_is_certificate_of(issuer, CERTIFICATE_PROFILES[name]) for name in context.profile.issued_by)
+    return None if fits else f"the issuer's certificate is not a {wanted} certificate"
+
+
+def _is_certificate_of(issuer: x509.Certificate, profile: CertificateProfile) -> bool:
     constraints = extension_value(issuer, x509.BasicConstraints)
-    is_wanted = (
+    return (
         constraints is not None
         and constraints.ca is profile.is_ca
         and constraints.path_length == profile.path_length
         and key_usage_names(issuer) == profile.key_usage
     )
-    return None if is_wanted else f"the issuer's certificate is not a {wanted} certificate"
 
 
 def _key_reuse(certificate: x509.Certificate, context: LintContext) -> str | None:

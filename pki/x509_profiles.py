@@ -40,13 +40,13 @@ _DAYS_PER_YEAR = 365
 class CertificateProfile:
     """One kind of certificate.
 
-    `issued_by` is the name of the issuer's profile, None for self-signed. `key_role` is the role of the certified key,
+    `issued_by` names the profiles that may issue it, none for self-signed. `key_role` is the role of the certified key,
     None where the key is a device's. `max_validity_days` None means exactly NO_WELL_DEFINED_EXPIRATION. `extensions`
     maps every extension that must be present, and no other may be, to whether it is critical.
     """
 
     name: str
-    issued_by: str | None
+    issued_by: tuple[str, ...]
     key_role: Role | None
     required_subject: frozenset[str]
     optional_subject: frozenset[str]
@@ -71,13 +71,13 @@ _END_ENTITY_USAGE = frozenset({"digitalSignature"})
 
 ROOT_CA = CertificateProfile(
     name="root-ca",
-    issued_by=None,
+    issued_by=(),
     key_role=Role.ROOT_CA,
     required_subject=_ORGANIZATION_AND_NAME,
     optional_subject=_COUNTRY,
     max_validity_days=30 * _DAYS_PER_YEAR,
     is_ca=True,
-    path_length=1,
+    path_length=2,
     key_usage=_CA_USAGE,
     extended_key_usage=frozenset(),
     extensions=MappingProxyType(_COMMON_EXTENSIONS),
@@ -85,8 +85,22 @@ ROOT_CA = CertificateProfile(
 
 PRODUCTION_CA = CertificateProfile(
     name="production-ca",
-    issued_by="root-ca",
+    issued_by=("root-ca",),
     key_role=Role.PRODUCTION_CA,
+    required_subject=_ORGANIZATION_AND_NAME,
+    optional_subject=_COUNTRY,
+    max_validity_days=25 * _DAYS_PER_YEAR,
+    is_ca=True,
+    path_length=1,
+    key_usage=_CA_USAGE,
+    extended_key_usage=frozenset(),
+    extensions=MappingProxyType(_ISSUED_EXTENSIONS),
+)
+
+LOT_CA = CertificateProfile(
+    name="lot-ca",
+    issued_by=("production-ca",),
+    key_role=Role.LOT_CA,
     required_subject=_ORGANIZATION_AND_NAME,
     optional_subject=_COUNTRY,
     max_validity_days=25 * _DAYS_PER_YEAR,
@@ -99,7 +113,7 @@ PRODUCTION_CA = CertificateProfile(
 
 CODE_SIGNING = CertificateProfile(
     name="code-signing",
-    issued_by="production-ca",
+    issued_by=("production-ca",),
     key_role=Role.CODE_SIGNING,
     required_subject=_ORGANIZATION_AND_NAME,
     optional_subject=_COUNTRY,
@@ -113,7 +127,7 @@ CODE_SIGNING = CertificateProfile(
 
 DEVICE_IDENTITY = CertificateProfile(
     name="device-identity",
-    issued_by="production-ca",
+    issued_by=("lot-ca", "production-ca"),
     key_role=None,
     required_subject=frozenset({"organization", "serial_number"}),
     optional_subject=frozenset({"country", "common_name"}),
@@ -126,11 +140,14 @@ DEVICE_IDENTITY = CertificateProfile(
 )
 
 CERTIFICATE_PROFILES: Mapping[str, CertificateProfile] = MappingProxyType(
-    {profile.name: profile for profile in (ROOT_CA, PRODUCTION_CA, CODE_SIGNING, DEVICE_IDENTITY)}
+    {profile.name: profile for profile in (ROOT_CA, PRODUCTION_CA, LOT_CA, CODE_SIGNING, DEVICE_IDENTITY)}
 )
 
-MAX_CRL_VALIDITY_DAYS: Mapping[str, int] = MappingProxyType({"root-ca": 400, "production-ca": 100})
-"""Longest time from thisUpdate to nextUpdate by the issuer's profile: the root is offline and meets once a year."""
+MAX_CRL_VALIDITY_DAYS: Mapping[str, int] = MappingProxyType({"root-ca": 400, "production-ca": 100, "lot-ca": 400})
+"""Longest time from thisUpdate to nextUpdate by the issuer's profile.
+
+The root is offline and meets once a year; a lot's CA is on a station's token, and works while the lot is made.
+"""
 
 CRL_EXTENSIONS: Mapping[str, bool] = MappingProxyType({OID_AUTHORITY_KEY_IDENTIFIER: False, OID_CRL_NUMBER: False})
 """Every extension that a CRL must have, and no other, with its criticality (RFC 5280, section 5.2)."""

@@ -19,11 +19,11 @@ from pki.x509_certificates import CertificatePlan, issue_certificate, issue_root
 from pki.x509_crls import CrlPlan, Revocation, issue_crl
 from pki.x509_names import DistinguishedName
 from pki.x509_parse import certificate_public_key, parse_certificate
-from pki.x509_profiles import CERTIFICATE_PROFILES, ROOT_CA, CertificateProfile
+from pki.x509_profiles import CERTIFICATE_PROFILES, DEVICE_IDENTITY, LOT_CA, ROOT_CA, CertificateProfile
 from pki.x509_requests import make_request, require_same_name, verify_request
 from pki.x509_signing_key import Signer
 
-REQUEST_ROLES = frozenset({Role.PRODUCTION_CA, Role.CODE_SIGNING})
+REQUEST_ROLES = frozenset({Role.PRODUCTION_CA, Role.LOT_CA, Role.CODE_SIGNING})
 """Roles whose keys may sign a certification request: those that a certificate of ours is issued to on request."""
 
 
@@ -86,12 +86,27 @@ def issue_from_request(
     Raises PolicyViolation CA-01 (role), CA-02 (the key is not the issuer's), CSR-… or a lint rule, FormatError,
     InputRefused, SignatureInvalid, TokenError.
     """
-    if order.profile.issued_by is None:
+    if not order.profile.issued_by:
         raise PolicyViolation("CA-03", f"a {order.profile.name} certificate is self-signed, not issued on a request")
-    _require_issuer(key, issuer_der, CERTIFICATE_PROFILES[order.profile.issued_by])
+    _require_issuer(key, issuer_der, _issuers(order.profile))
     request = verify_request(request_der)
     require_same_name(request, order.name)
     return issue_certificate(_plan(order, request.public_key, now), issuer_der, _signer(key), now)
+
+
+def issue_device_identity(
+    key: CertificateKey, issuer_der: bytes, order: IssueOrder, identity_key: PublicKey, now: datetime
+) -> bytes:
+    """Issue a device's identity with its lot's CA; returns DER.
+
+    There is no request: the device has proved possession of `identity_key` by its challenge (docs/spec/activation.md,
+    section 1), which the caller has verified. Raises PolicyViolation CA-01, CA-02, CA-03 or a lint rule, FormatError,
+    InputRefused, SignatureInvalid, TokenError.
+    """
+    if order.profile is not DEVICE_IDENTITY:
+        raise PolicyViolation("CA-03", f"a {order.profile.name} certificate is issued on a request")
+    _require_issuer(key, issuer_der, (LOT_CA,))
+    return issue_certificate(_plan(order, identity_key, now), issuer_der, _signer(key), now)
 
 
 def issue_revocation_list(
@@ -108,7 +123,7 @@ def issue_revocation_list(
     Raises PolicyViolation CA-01, CA-02 or a lint rule, FormatError, InputRefused, ChainInvalid, SignatureInvalid,
     TokenError.
     """
-    _require_issuer(key, issuer_der, issuer_profile)
+    _require_issuer(key, issuer_der, (issuer_profile,))
     plan = CrlPlan(issuer_profile, issuer_der, previous_der, revoked, validity_days)
     return issue_crl(plan, _signer(key), now)
 
@@ -129,11 +144,15 @@ def _signer(key: CertificateKey) -> Signer:
     return lambda digest: key.sign(digest, Scheme.ECDSA_P256_SHA256_RAW)
 
 
-def _require_issuer(key: CertificateKey, issuer_der: bytes, profile: CertificateProfile) -> None:
-    role = profile.key_role
-    if role is None or not profile.is_ca:
-        raise PolicyViolation("CA-01", f"a {profile.name} key issues nothing")
-    _require_role(key, frozenset({role}), "issue this")
+def _issuers(profile: CertificateProfile) -> tuple[CertificateProfile, ...]:
+    return tuple(CERTIFICATE_PROFILES[name] for name in profile.issued_by)
+
+
+def _require_issuer(key: CertificateKey, issuer_der: bytes, profiles: Sequence[CertificateProfile]) -> None:
+    roles = frozenset(profile.key_role for profile in profiles if profile.key_role is not None and profile.is_ca)
+    if not roles:
+        raise PolicyViolation("CA-01", f"a {profiles[0].name} key issues nothing")
+    _require_role(key, roles, "issue this")
     if certificate_public_key(parse_certificate(issuer_der)) != key.public_key:
         raise PolicyViolation(
             "CA-02", f"key {key.label!r} is not the key of the issuer's certificate; use the one that is"

@@ -32,6 +32,12 @@ _EXAMPLES = (
         "--organization 'Example Pumps' --common-name 'Production CA' --out production-ca.pem",
     ),
     (
+        "lot-ca",
+        cert_issue.lot_ca,
+        "lot-ca --ca-key sr:production-ca:-:0001 --ca-cert production-ca.pem --csr lot.csr "
+        "--organization 'Example Pumps' --common-name 'Lot LOT-2026-11' --out lot-ca.pem",
+    ),
+    (
         "code-signing",
         cert_issue.code_signing,
         "code-signing --ca-key sr:production-ca:-:0001 --ca-cert production-ca.pem --csr tools.csr "

@@ -14,18 +14,21 @@ from cli.context import change_by_operator, now, open_store, repository_of, sign
 from cli.options import JsonOption, OutputOption
 from cli.output import emit
 from pki.errors import InputRefused, PolicyViolation
+from pki.key_specs import parse_key_label
+from pki.roles import Role
 from pki.values import PublicKey
 from pki.x509_crls import Revocation
 from pki.x509_lint import SERIAL_NUMBER_SIZE_BYTES
 from pki.x509_names import DistinguishedName
 from pki.x509_parse import certificate_public_key, parse_certificate
 from pki.x509_profiles import (
+    CERTIFICATE_PROFILES,
     CODE_SIGNING,
     DEVICE_IDENTITY,
+    LOT_CA,
     PRODUCTION_CA,
     ROOT_CA,
     CertificateProfile,
-    certificate_profile,
 )
 from pki.x509_requests import verify_request
 from signer import certificates
@@ -111,6 +114,23 @@ def production_ca(
     _issue(context, _Issue(PRODUCTION_CA, name, ca_key, ca_cert, csr, out, days), as_json)
 
 
+def lot_ca(
+    context: typer.Context,
+    ca_key: CaKeyOption,
+    ca_cert: CaCertOption,
+    csr: CsrOption,
+    organization: OrganizationOption,
+    common_name: CommonNameOption,
+    out: OutputOption,
+    country: CountryOption = None,
+    days: DaysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue the certificate of a lot's issuing CA with a production CA's key, for exactly the name approved."""
+    name = DistinguishedName(country, organization, common_name)
+    _issue(context, _Issue(LOT_CA, name, ca_key, ca_cert, csr, out, days), as_json)
+
+
 def code_signing(
     context: typer.Context,
     ca_key: CaKeyOption,
@@ -141,7 +161,7 @@ def device_identity(
     country: CountryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a device's identity certificate (IEEE 802.1AR IDevID) with a production CA's key. It never expires."""
+    """Issue a device's identity certificate (IEEE 802.1AR IDevID) with an issuing CA's key. It never expires."""
     name = DistinguishedName(country, organization, common_name, serial_number)
     _issue(context, _Issue(DEVICE_IDENTITY, name, ca_key, ca_cert, csr, out, None, hardware_type), as_json)
 
@@ -169,7 +189,7 @@ def crl(
     previous_der = None if previous is None else read_crl(previous)
     with NewFile(out) as file, signing_keys(repository, site_of(context, repository), when) as keys:
         profile = _ca_profile_of(ca_key)
-        handle, _ = keys.key_of_store(ca_key, _role(profile), None)
+        handle, _ = keys.key_of_store(ca_key, _role(profile), parse_key_label(ca_key).product)
         der = certificates.issue_revocation_list(handle, profile, issuer_der, previous_der, revoked, days, when)
         file.write_at(0, to_pem(der, CRL))
         file.publish()
@@ -204,14 +224,14 @@ def _issue(context: typer.Context, issue: _Issue, as_json: bool) -> None:
     when = now()
     issuer_der, request_der = read_certificate(issue.ca_cert), read_request(issue.csr)
     requested_key = _checked_request(repository, issue, request_der)
-    issuer_role = _role(certificate_profile(str(issue.profile.issued_by)))
+    issuer = parse_key_label(issue.ca_key)
     with (
         NewFile(issue.out) as file,
         open_store(repository) as store,
         signing_keys(repository, site_of(context, repository), when) as keys,
     ):
         record = _record_to_certify(store, issue.profile, requested_key)
-        handle, session = keys.key_of_store(issue.ca_key, issuer_role, None)
+        handle, session = keys.key_of_store(issue.ca_key, _issuer_role(issue, issuer.role), issuer.product)
         order = certificates.IssueOrder(
             issue.profile,
             issue.name,
@@ -255,16 +275,25 @@ def _role(profile: CertificateProfile) -> Any:
     return profile.key_role
 
 
+def _issuer_role(issue: _Issue, role: Role) -> Role:
+    """The role of the CA's key, if a CA of that role issues this. Raises PolicyViolation CA-01."""
+    roles = [_role(CERTIFICATE_PROFILES[name]) for name in issue.profile.issued_by]
+    if role not in roles:
+        wanted = " or ".join(sorted(roles))
+        raise PolicyViolation(
+            "CA-01", f"a {role} key issues no {issue.profile.name} certificate; use a key of role {wanted}"
+        )
+    return role
+
+
 def _days(profile: CertificateProfile, days: int | None) -> int | None:
     """The validity asked for; else the profile's maximum, which is None for certificates that do not expire."""
     return profile.max_validity_days if days is None else days
 
 
 def _ca_profile_of(ca_key: str) -> CertificateProfile:
-    from pki.key_specs import parse_key_label
-
     role = parse_key_label(ca_key).role
-    for profile in (ROOT_CA, PRODUCTION_CA):
+    for profile in (ROOT_CA, PRODUCTION_CA, LOT_CA):
         if profile.key_role is role:
             return profile
     raise PolicyViolation("CA-01", f"key {ca_key} has the role {role}, which issues no CRL; use a CA's key")

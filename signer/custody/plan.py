@@ -82,6 +82,8 @@ def require_plan(spec: KeySpec, source: Session, plan: BackupPlan) -> None:
     """Raise PolicyViolation KB-01 or KB-02 for a plan that cannot be."""
     if not spec.backup_permitted:
         raise violation("KB-01", f"keys of role {spec.role} have no backup and no copy; replace what is lost")
+    if plan.file is not None and not spec.backup_file_permitted:
+        raise violation("KB-01", f"keys of role {spec.role} have copies on other tokens, and no backup file")
     tokens = [token_of(session) for session in (source, *plan.copies_on)]
     if len(tokens) == 1 and plan.file is None:
         raise violation("KB-02", "the plan has neither a copy nor a backup file")

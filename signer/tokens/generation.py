@@ -51,6 +51,10 @@ def generate(
 
     With `protect`, for EC keys whose role may have a backup, the key is handed to it before it is finished.
     """
+    if not spec.stays_on_token:
+        raise MechanismUnsupported(
+            f"key {label!r}: keys of role {spec.role} stay on no token; `strongroom key group generate` makes them"
+        )
     if spec.extractable or (protect is not None and not spec.backup_permitted):
         raise MechanismUnsupported(f"key {label!r}: its spec lets the key leave the token; such keys are not made")
     _refuse_taken_label(raw, label)

@@ -31,14 +31,14 @@ def u(value: int, size_bytes: int) -> bytes:
     return value.to_bytes(size_bytes, "little")
 
 
-def digest(name: bytes, signed_part: bytes) -> bytes:
+def digest(name: bytes, signed_part: bytes | bytearray) -> bytes:
     """SHA-256( context ‖ object up to its signature )."""
     return hashlib.sha256(name + bytes(16 - len(name)) + signed_part).digest()
 
 
 def work_order(**changed: Any) -> bytearray:
     """A signed work order (with a signature that verifies under nothing); `changed` overrides fields."""
-    value = {
+    value: dict[str, Any] = {
         "inject": 0,
         "order_id": bytes(range(1, 17)),
         "product_id": bytes(range(17, 33)),
@@ -90,7 +90,7 @@ def injected_key(ephemeral: bytes, wrapped: bytes) -> bytes:
 
 def activation(**changed: Any) -> bytearray:
     """A signed activation (with a signature that verifies under nothing); `changed` overrides fields."""
-    value = {
+    value: dict[str, Any] = {
         "injected": 0,
         "uid": b"UID-000000001234",
         "nonce": bytes(range(32)),
@@ -130,7 +130,7 @@ def activation(**changed: Any) -> bytearray:
 
 def service_order(**changed: Any) -> bytearray:
     """A signed service order (with a signature that verifies under nothing); `changed` overrides fields."""
-    value = {
+    value: dict[str, Any] = {
         "action": 1,
         "uid": b"UID-000000001234",
         "nonce": bytes(range(32)),

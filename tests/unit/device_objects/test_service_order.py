@@ -59,7 +59,7 @@ def test_prepared_and_signed_are_told_apart(action: ServiceAction) -> None:
         parse_prepared_service_order(mine.signed(Signature(bytes([1]) * 64)))
 
 
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "action 0": ("ServiceAction", {"action": 0}),
     "action 5": ("ServiceAction", {"action": 5}),
     "no product": ("WO-42", {"product_id": bytes(16)}),

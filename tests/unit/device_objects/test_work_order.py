@@ -82,7 +82,7 @@ def test_the_signature_is_verified_under_the_key_that_the_order_names() -> None:
         parse_work_order(larger.signed(signature)).verify(public)
 
 
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "inject unknown": ("WO-01", {"inject": 4}),
     "group key without inject": ("WO-01", {"group_key": by_hand.TWICE_POINT}),
     "inject without group key": ("WO-01", {"inject": 1}),

@@ -74,8 +74,8 @@ def test_ca_01_no_key_that_a_device_accepts_signs_a_request(role: Role) -> None:
     assert key.signature_count == 0
 
 
-@pytest.mark.parametrize("role", sorted(set(Role) - {Role.PRODUCTION_CA}))
-def test_ca_01_only_a_production_ca_key_issues_to_devices(role: Role) -> None:
+@pytest.mark.parametrize("role", sorted(set(Role) - {Role.PRODUCTION_CA, Role.LOT_CA}))
+def test_ca_01_only_keys_of_issuing_cas_issue_to_devices(role: Role) -> None:
     key = key_in_role(role)
     request = make_request(DEVICE_ORDER.name, w.DEVICE_KEY.public_key, w.DEVICE_KEY.sign)
     with pytest.raises(PolicyViolation, match="CA-01"):

@@ -226,7 +226,7 @@ STRICTER = {
         _production(_set(OID_EXTENDED_KEY_USAGE, ExtKeyUsageSyntax(["server_auth"]))),
         ChainInvalid,
     ),
-    "CH-09 the leaf is a CA": (_device(LEAF_IS_CA), ChainInvalid),
+    "CH-16 the leaf is a CA": (_device(LEAF_IS_CA), ChainInvalid),
     "CH-14 CRL with an extension of no consequence": (
         _production_crl(_crl_extension("1.2.3.4", b"\x05\x00", critical=False)),
         ChainInvalid,

@@ -46,8 +46,9 @@ def test_device_role_numbers_are_those_of_the_trust_bundle() -> None:
 def test_no_key_may_leave_its_token_or_do_two_kinds_of_things(role: Role) -> None:
     spec = KEY_SPECS[role]
     assert (spec.extractable, spec.modifiable, spec.copyable) == (False, False, False)
-    signs = spec.algorithm is KeyAlgorithm.EC_P256
-    assert spec.usages == ({KeyUsage.SIGN} if signs else {KeyUsage.WRAP, KeyUsage.UNWRAP})
+    on_p256 = {KeyUsage.DERIVE} if role is Role.GROUP_AGREEMENT else {KeyUsage.SIGN}
+    assert spec.usages == (on_p256 if spec.algorithm is KeyAlgorithm.EC_P256 else {KeyUsage.WRAP, KeyUsage.UNWRAP})
+    assert spec.stays_on_token is (role is not Role.GROUP_AGREEMENT)
     assert 365 <= spec.max_validity_days <= 25 * 365
     assert spec.label_prefix == f"sr:{role}"
 

@@ -43,7 +43,8 @@ def test_roles() -> None:
     assert set(table) == {role.value for role in KEY_SPECS}
     for role, spec in KEY_SPECS.items():
         _, number, algorithm, usages, years, backup, _ = table[role.value]
-        assert backup == ("yes" if spec.backup_permitted else "no")
+        copies_only = spec.backup_permitted and not spec.backup_file_permitted
+        assert backup == ("copies" if copies_only else "yes" if spec.backup_permitted else "no")
         assert number == str(ROLES[role].device_role_number or "–")
         assert algorithms[algorithm] is spec.algorithm
         assert set(usages.split(", ")) == {usage.value for usage in spec.usages}

@@ -52,7 +52,7 @@ EXPECTED_TEXT = {
             "Issuer: O=Größe Medical AG, CN=Root CA",
             "Subject: O=Größe Medical AG, CN=Root CA",
             "Not Before: Nov 22 12:00:00 2026 GMT Not After : Nov 14 12:00:00 2056 GMT",
-            "Basic Constraints: critical CA:TRUE, pathlen:1",
+            "Basic Constraints: critical CA:TRUE, pathlen:2",
             "Key Usage: critical Certificate Sign, CRL Sign",
         ],
     ),
@@ -61,7 +61,7 @@ EXPECTED_TEXT = {
         [
             "Issuer: O=Größe Medical AG, CN=Root CA",
             "Subject: O=Größe Medical AG, CN=Production CA 1",
-            "Basic Constraints: critical CA:TRUE, pathlen:0",
+            "Basic Constraints: critical CA:TRUE, pathlen:1",
             "Key Usage: critical Certificate Sign, CRL Sign",
         ],
     ),
@@ -224,10 +224,10 @@ def test_an_issuer_that_is_over_issues_nothing() -> None:
 
 def test_profiles_by_name() -> None:
     assert certificate_profile("code-signing") is CODE_SIGNING
-    with pytest.raises(ConfigurationError, match="root-ca, production-ca, code-signing, device-identity"):
+    with pytest.raises(ConfigurationError, match="root-ca, production-ca, lot-ca, code-signing, device-identity"):
         certificate_profile("web-server")
     for profile in CERTIFICATE_PROFILES.values():
-        assert profile.issued_by is None or CERTIFICATE_PROFILES[profile.issued_by].is_ca
+        assert all(CERTIFICATE_PROFILES[issuer].is_ca for issuer in profile.issued_by)
 
 
 class TestReading:

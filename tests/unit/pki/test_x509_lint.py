@@ -222,7 +222,7 @@ BROKEN = [
         "X509-11",
         "path length",
         PRODUCTION,
-        _extension(OID_BASIC_CONSTRAINTS, BasicConstraints({"ca": True, "path_len_constraint": 1})),
+        _extension(OID_BASIC_CONSTRAINTS, BasicConstraints({"ca": True, "path_len_constraint": 2})),
     ),
     Broken("X509-11", "no path length", PRODUCTION, _extension(OID_BASIC_CONSTRAINTS, BasicConstraints({"ca": True}))),
     Broken("X509-12", "too much", CODE, _extension(OID_KEY_USAGE, KeyUsage({"digital_signature", "key_agreement"}))),
