@@ -13,6 +13,7 @@ from bootloader.reference.board import padded_uid
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.head import Head
 from bootloader.reference.journal_half import half_regions, read_journal
+from bootloader.reference.signed_status import application_status
 from bootloader.reference.start import Mailbox, MailboxRequest
 from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import SimulatedDevice
@@ -62,8 +63,6 @@ class SimulatedApplication:
         return True
 
     def signed_status(self, nonce: bytes) -> bytes:
-        from bootloader.reference.signed_status import application_status
-
         device = self._device
         uid = padded_uid(device.board, device.uid)
         return application_status(device.flash, device.board, uid, device.platform, nonce, self._head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import device_grant, device_make, device_run, device_serve, device_trust
+from cli.commands import device_grant, device_fixture, device_make, device_run, device_serve, device_trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom device status device.img")
 
@@ -33,6 +33,11 @@ _EXAMPLES = (
     ("grant", device_grant.grant, "grant device.img grants.srg"),
     ("status", device_run.status, "status device.img --json"),
     ("events", device_run.events, "events device.img"),
+    (
+        "fixture",
+        device_fixture.fixture,
+        "fixture -p pump-x2 --factory-image factory.hex --links 4 --socket /run/user/1000/fixture",
+    ),
     ("serve", device_serve.serve, "serve device-1.img device-2.img --topology chain --on serial:/tmp/chain"),
 )
 

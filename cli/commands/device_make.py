@@ -125,7 +125,7 @@ def new(
     config = None if product is None else repository.product(product)
     chosen = board_of(repository, board if config is None else config.board)  # type: ignore[arg-type]
     device = SimulatedDevice.from_factory_image(
-        chosen, _uid(uid, chosen), _blocks(factory, chosen), secrets.randbits(32)
+        chosen, _uid(uid, chosen), read_factory_blocks(factory, chosen), secrets.randbits(32)
     )
     if operational:
         _activate(device, _group_private(group_key, repository, config))
@@ -208,7 +208,7 @@ def _intel_hex(blocks: list[tuple[int, bytes]]) -> bytes:
     return str(file.as_ihex()).encode("ascii")
 
 
-def _blocks(path: Path, board: Board) -> list[tuple[int, bytes]]:
+def read_factory_blocks(path: Path, board: Board) -> list[tuple[int, bytes]]:
     """What an Intel HEX file puts where, in whole write units of the board. Raises InputRefused."""
     import bincopy
 

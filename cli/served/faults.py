@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from cli.served.options import FaultOptions
@@ -10,15 +11,18 @@ from cli.served.options import FaultOptions
 class LinkFaults:
     """One direction of one link."""
 
-    def __init__(self, options: FaultOptions, name: str) -> None:
-        """`name` makes this link's chance another than that of the next one."""
+    def __init__(self, options: FaultOptions, name: str, tap: Callable[[bytes], None] | None = None) -> None:
+        """`name` makes this link's chance another than that of the next one; `tap` is told every frame as it was."""
         self._options = options
+        self._tap = tap
         self._random = Random(f"{options.seed} {name}")  # noqa: S311 (chance, not secrets)
         self._held: bytes | None = None
 
     def pass_on(self, frame: bytes) -> list[bytes]:
         """What arrives of a frame that was sent, and perhaps of one sent before it."""
         options = self._options
+        if self._tap is not None:
+            self._tap(frame)
         if options.is_perfect or not frame:
             return [frame]
         if self._happens(options.lose):

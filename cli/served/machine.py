@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -33,10 +34,13 @@ class Machine:
         self.device = device
         self.statistics = LinkStatistics()
         self.starts = 0
+        self.stays_off_after_cut = False
         self._store = store
         self._options = options
         self._server: SmpServer | None = None
         self._started_at = 0.0
+        # A device that draws the same numbers after its process was killed would repeat its nonces.
+        device.platform.seed(secrets.randbits(64))
         if options.cut is not None:
             device.flash.seed(options.cut.seed)
             device.flash.power_on()
@@ -108,9 +112,12 @@ class Machine:
 
     def _after_power_cut(self) -> None:
         """What is torn is kept as it is; the power comes back after a while, to a device that remembers nothing."""
+        self._server = None
         self.device.mailbox = None
         self.device.flash.log = None
         self._store.write_whole()
+        if self.stays_off_after_cut:
+            return
         time.sleep(self._options.power_back_after_seconds)
         self.power_on(PowerOn.COLD)
 

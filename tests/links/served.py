@@ -1,4 +1,4 @@
-"""`strongroom device serve` as a process of its own, and stock SMP clients as others: what tests of links have in common."""
+"""`strongroom device serve` as a process of its own, and stock SMP clients as others: what tests of links share."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_devices(folder: Path, devices: Sequence[SimulatedDevice]) -> list[Path
 def begin_serving(paths: Sequence[Path], *options: str) -> subprocess.Popen[bytes]:
     """The command, begun; nothing is waited for."""
     command = [sys.executable, "-m", "cli.start", "device", "serve", "--json", *map(str, paths), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=_environment())  # noqa: S603
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=_environment())
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def device_in(path: Path) -> SimulatedDevice:
 
 def run_client(*arguments: str, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """A stock client, as anyone would call it."""
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [str(CLIENTS / arguments[0]), *arguments[1:]],
         capture_output=True,
         text=True,
