@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import device_grant, device_fixture, device_make, device_run, device_serve, device_trust
+from cli.commands import device_fixture, device_grant, device_make, device_run, device_serve, device_trust
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom device status device.img")
 
