@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,8 +15,8 @@ from typer.core import TyperGroup
 class LateGroup(TyperGroup):
     """`FUNCTIONS` maps each command's name to (module, example); the function in the module has the same name.
 
-    Hyphens of the name are underscores there. Converting a function with many options takes typer milliseconds, which
-    every use of its neighbours would pay.
+    Hyphens of the name are underscores there, and a keyword of Python's has one behind it. Converting a function with
+    many options takes typer milliseconds, which every use of its neighbours would pay.
     """
 
     FUNCTIONS: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -32,7 +33,8 @@ class LateGroup(TyperGroup):
 
     def _converted(self, name: str) -> click.Command:
         module, example = self.FUNCTIONS[name]
-        function: Any = getattr(importlib.import_module(module), name.replace("-", "_"))
+        written = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+        function: Any = getattr(importlib.import_module(module), written)
         single = typer.Typer(add_completion=False)
         single.command(name, epilog=f"Example: strongroom {self.name} {example}")(function)
         return typer.main.get_command(single)

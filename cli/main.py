@@ -36,6 +36,7 @@ class _Strongroom(LazyGroup):
         "ceremony": ("cli.commands.ceremony", "Plan, rehearse, run, resume and verify key ceremonies."),
         "approve": ("cli.commands.approve", "Approve a request to sign a package."),
         "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),
+        "registry": ("cli.commands.registry", "Keep the central registry: devices, births, firmware, grants."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
     }
 

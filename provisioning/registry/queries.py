@@ -127,6 +127,13 @@ def identity_key(connection: Connection, uid: bytes, product_id: bytes | None) -
     return PublicKey(bytes.fromhex(row["identity_public_key"]))
 
 
+def order_rows(connection: Connection) -> list[Row]:
+    """Every order, newest first, without its signed bytes."""
+    columns = [column for column in tables.orders.c if column.name != "signed"]
+    query = select(*columns).order_by(tables.orders.c.taken_at.desc(), tables.orders.c.order_id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
 def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     """Rows in blocks, in constant memory."""
     yield from connection.execute(statement.execution_options(yield_per=BLOCK_ROWS)).mappings()

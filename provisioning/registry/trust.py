@@ -5,8 +5,8 @@ Rules RG-03 to RG-05. Signatures are verified here; who brings the keys answers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
@@ -21,35 +21,49 @@ from signer.device_objects.work_order import SignedWorkOrder
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """Public keys by role, as the given trust bundles name them, and certificates of CAs (DER, roots included).
+class ProductKeys:
+    """Public keys of one product by role, as any of its trust bundles names them, and what any of them revokes."""
 
-    A root certificate that is given here is an anchor: it is trusted because it was given. `revoked_key_ids` are those
-    that any of the bundles revokes.
+    production: tuple[PublicKey, ...] = ()
+    service: tuple[PublicKey, ...] = ()
+    grant: tuple[PublicKey, ...] = ()
+    revoked_key_ids: frozenset[bytes] = frozenset()
+
+
+_NO_KEYS = ProductKeys()
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Keys by product id (16 bytes), and certificates of CAs (DER, roots included).
+
+    A root certificate that is given here is an anchor: it is trusted because it was given.
     """
 
-    production_keys: tuple[PublicKey, ...] = ()
-    service_keys: tuple[PublicKey, ...] = ()
-    grant_keys: tuple[PublicKey, ...] = ()
-    revoked_key_ids: frozenset[bytes] = frozenset()
+    products: Mapping[bytes, ProductKeys] = field(default_factory=dict)
     ca_certificates: tuple[bytes, ...] = ()
+
+    def of(self, product_id: bytes) -> ProductKeys:
+        """The keys of one product; none where no trust bundle of it was given."""
+        return self.products.get(product_id, _NO_KEYS)
 
 
 def require_order_signed(order: SignedWorkOrder, trust: Trust) -> None:
     """BR-11: by a production key of the product's trust bundles. RG-03: neither signer nor lot key is revoked."""
+    keys = trust.of(order.order.product_id)
     signer, lot_key_id = order.order.signer_key_id, order.order.lot_public_key.key_id
     for what, key_id in (("its signer", signer), ("its lot's key", lot_key_id)):
-        if key_id in trust.revoked_key_ids:
+        if key_id in keys.revoked_key_ids:
             raise NotAuthentic("RG-03", f"the work order is not taken: {what} ({key_id.hex()}) is revoked")
-    _require_signed(order.verify, signer, trust.production_keys, "BR-11", "work order", "production")
+    _require_signed(order.verify, signer, keys.production, "BR-11", "work order", "production")
 
 
 def require_service_order_signed(order: SignedServiceOrder, trust: Trust) -> None:
     """RG-20: by a service key of the product's trust bundles that none of them revokes."""
-    signer = order.order.signer_key_id
-    if signer in trust.revoked_key_ids:
+    keys, signer = trust.of(order.order.product_id), order.order.signer_key_id
+    if signer in keys.revoked_key_ids:
         raise NotAuthentic("RG-20", f"the service order is not taken: its signer, {signer.hex()}, is revoked")
-    _require_signed(order.verify, signer, trust.service_keys, "RG-20", "service order", "service")
+    _require_signed(order.verify, signer, keys.service, "RG-20", "service order", "service")
 
 
 def _require_signed(

@@ -23,7 +23,7 @@ from pki import x509_profiles as profiles
 from pki.values import Digest, PublicKey, Signature
 from pki.x509_certificates import CertificatePlan, issue_certificate, issue_root_certificate
 from pki.x509_names import DistinguishedName
-from provisioning.registry.trust import Trust
+from provisioning.registry.trust import ProductKeys, Trust
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 PRODUCT = bytes.fromhex("6f1c2e3a4b5d4c7e8f90a1b2c3d4e5f6")
@@ -32,6 +32,11 @@ LOT = "2026-48"
 OPERATIONAL, LOCKED, RMA, DECOMMISSIONED = 0xA5, 0x3C, 0x66, 0x99
 _DIGEST = ec.ECDSA(Prehashed(hashes.SHA256()))
 _ORGANIZATION = "Example Devices"
+_OPTIONAL = (
+    *("identity_public_key", "sequence", "serial", "protection", "trust_bundle_version", "made_agreement_public_key"),
+    *("agreement_public_key", "certificate", "activation", "activation_digest", "receipt", "status_nonce"),
+    *("signed_status", "reason"),
+)
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -178,12 +183,8 @@ class Line:
 
     @property
     def trust(self) -> Trust:
-        return Trust(
-            production_keys=(self.production.public,),
-            service_keys=(self.service.public,),
-            grant_keys=(self.grant.public,),
-            ca_certificates=self.authority.chain,
-        )
+        keys = ProductKeys((self.production.public,), (self.service.public,), (self.grant.public,))
+        return Trust({PRODUCT: keys}, self.authority.chain)
 
     def order(self, stations: dict[Key, int], quota: int | None = None, **fields: Any) -> bytes:
         """A signed work order (docs/spec/activation.md, section 2)."""
@@ -246,11 +247,7 @@ class Station:
 
     def append(self, event: str, board: Board, **fields: Any) -> dict[str, Any]:
         previous = canonical(self.records[-1]) if self.records else None
-        record: dict[str, Any] = dict.fromkeys(
-            "identity_public_key sequence serial protection trust_bundle_version made_agreement_public_key "
-            "agreement_public_key certificate activation activation_digest receipt status_nonce signed_status "
-            "reason".split()
-        )
+        record: dict[str, Any] = dict.fromkeys(_OPTIONAL)
         record |= {
             "type": "strongroom-birth-record-1",
             "order_id": self.order[8:24],

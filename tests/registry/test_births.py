@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import pytest
-
-from pki.errors import StrongroomError
 from provisioning.registry.births_taking import BirthsTaken
 from provisioning.registry.registry import Registry
 from provisioning.registry.trust import Trust
