@@ -5,10 +5,15 @@ Simulated: `provisioning.station.fixture_socket`. A real one is a class with the
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from typing import Protocol
 
 from pki.errors import StrongroomError
 from provisioning.station.facts import FlashContent, OptionBytes
+
+ERASED = b"\xff"
+PAGE_SIZE_BYTES = 1024
 
 
 class FixtureError(StrongroomError):
@@ -34,8 +39,8 @@ class Nest(Protocol):
     def read_uid(self) -> bytes | None:
         """The chip's UID, padded to 16 bytes, read by the probe; None if this fixture cannot."""
 
-    def read_option_bytes(self) -> OptionBytes:
-        """As the chip says."""
+    def read_option_bytes(self) -> OptionBytes | None:
+        """As they stand in flash; None where the debug port is closed to the probe."""
 
     def write_option_bytes(self, wanted: OptionBytes) -> None:
         """Those that differ, in the order above; they take effect at the next power cycle."""
@@ -56,15 +61,37 @@ class Nest(Protocol):
 class FactoryImage:
     """What stands in the whole flash of a board that left the electronics manufacturer, blank parts included."""
 
-    __slots__ = ("content", "flash_base")
-
     def __init__(self, flash_base: int, content: bytes) -> None:
         self.flash_base = flash_base
         self.content = content
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the whole flash, in hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def blank_sha256(self) -> str:
+        """The same of a blank one."""
+        return hashlib.sha256(ERASED * len(self.content)).hexdigest()
+
+    @cached_property
+    def pages_with_content(self) -> tuple[tuple[int, bytes], ...]:
+        """Address and bytes of every page that is not blank, adjacent ones together."""
+        pages: list[tuple[int, bytearray]] = []
+        for start in range(0, len(self.content), PAGE_SIZE_BYTES):
+            page, address = self.content[start : start + PAGE_SIZE_BYTES], self.flash_base + start
+            if page.count(ERASED) == len(page):
+                continue
+            if pages and pages[-1][0] + len(pages[-1][1]) == address:
+                pages[-1][1].extend(page)
+            else:
+                pages.append((address, bytearray(page)))
+        return tuple((address, bytes(data)) for address, data in pages)
 
     def compare(self, flash: bytes) -> FlashContent:
         """What a whole flash holds. A read of another size is something else."""
         if flash == self.content:
             return FlashContent.FACTORY_IMAGE
-        is_blank = len(flash) == len(self.content) and flash.count(b"\xff") == len(flash)
+        is_blank = len(flash) == len(self.content) and flash.count(ERASED) == len(flash)
         return FlashContent.BLANK if is_blank else FlashContent.OTHER

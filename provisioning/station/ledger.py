@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from pki.errors import PolicyViolation, StrongroomError
+from pki.errors import PolicyViolation, SignatureInvalid, StrongroomError
 from pki.values import PublicKey, Signature
 from provisioning.station.boards import Boards
 from provisioning.station.evidence import Evidence, EvidenceStore, newest_evidence, require_agreement
@@ -103,44 +103,13 @@ class Ledger:
         self._fault = self._fault or "it was closed"
         self._file.close()
 
-    # Start
-
     def _take_stock(self) -> None:
-        heads: dict[int, bytes] = {0: self.boards.head}
-        newest: LedgerRow | None = None
-        newest_commit_size = 0
-        for row in self._file.rows():
-            if row.commit not in (self._commit, self._commit + 1):
-                raise refused(Rule.LEDGER_DAMAGED, f"record {row.number} is of commit {row.commit}; restore a backup")
-            if row.commit != self._commit:
-                heads = {self.boards.number: self.boards.head}
-                newest_commit_size = 0
-            newest_commit_size += 1
-            self._commit = row.commit
-            self._take(row)
-            newest = row
-        heads[self.boards.number] = self.boards.head
-        if newest is not None:
-            self._verify(newest)
         found = newest_evidence(self._store.read(self._order_id), self._order_id, self._key.public_key)
-        require_agreement(self.evidence, found, heads, newest_commit_size)
+        stock = read_ledger(self._file, self.boards, self._key.public_key, found.number if found is not None else 0)
+        self._commit = stock.commit
+        require_agreement(self.evidence, found, {stock.watched_number: stock.watched_head}, stock.newest_commit_size)
         if found is not None and found.commit < self._commit:
             self._store.replace(self._order_id, self.evidence.signed(self._key))
-
-    def _take(self, row: LedgerRow) -> None:
-        try:
-            record = parse_record(row.record)
-            if record.number != row.number:
-                raise PolicyViolation("BR-02", f"record {record.number} stands as number {row.number}")
-            self.boards.take(record)
-        except PolicyViolation as error:
-            raise refused(Rule.LEDGER_DAMAGED, f"the ledger breaks a rule: {error}; restore a backup") from None
-
-    def _verify(self, row: LedgerRow) -> None:
-        try:
-            verify_record(SignedRecord(parse_record(row.record), row.signature), self._key.public_key)
-        except StrongroomError as error:
-            raise refused(Rule.LEDGER_DAMAGED, f"record {row.number}: {error}; restore a backup") from None
 
     # Writing. One caller at a time gets here (GroupCommit).
 
@@ -191,6 +160,45 @@ class Ledger:
         return newest
 
 
+class Stock(NamedTuple):
+    """What a ledger's file holds. `watched_head` is the head at `watched_number`, zero where it ends before."""
+
+    commit: int
+    newest_commit_size: int
+    watched_number: int
+    watched_head: bytes
+
+
+def read_ledger(file: LedgerFile, boards: Boards, station_key: PublicKey, watched_number: int) -> Stock:
+    """Put every record into `boards`; verify the newest one's signature. Raises PolicyViolation ST-24."""
+    commit, newest_commit_size, newest = 0, 0, None
+    watched_head = boards.head if watched_number == 0 else bytes(32)
+    for row in file.rows():
+        if row.commit < commit:
+            raise refused(Rule.LEDGER_DAMAGED, f"record {row.number} is of an older commit; restore a backup")
+        newest_commit_size = newest_commit_size + 1 if row.commit == commit else 1
+        commit, newest = row.commit, row
+        _take(row, boards)
+        if row.number == watched_number:
+            watched_head = boards.head
+    if newest is not None:
+        try:
+            verify_record(SignedRecord(parse_record(newest.record), newest.signature), station_key)
+        except PolicyViolation as error:
+            raise refused(Rule.LEDGER_DAMAGED, f"the newest record: {error}; restore a backup") from None
+    return Stock(commit, newest_commit_size, watched_number, watched_head)
+
+
+def _take(row: LedgerRow, boards: Boards) -> None:
+    try:
+        record = parse_record(row.record)
+        if record.number != row.number:
+            raise PolicyViolation("BR-02", f"record {record.number} stands as number {row.number}")
+        boards.take(record)
+    except PolicyViolation as error:
+        raise refused(Rule.LEDGER_DAMAGED, f"the ledger breaks a rule: {error}; restore a backup") from None
+
+
 def sub_quota(order: SignedWorkOrder, station_key: PublicKey) -> int:
     """How many devices this station may make. Raises PolicyViolation ST-04, ST-14."""
     station = order.order.station(station_key.spki_sha256)
@@ -206,8 +214,6 @@ def sub_quota(order: SignedWorkOrder, station_key: PublicKey) -> int:
 
 def verify_record(signed: SignedRecord, station_key: PublicKey) -> None:
     """The station's signature. Raises PolicyViolation BR-04."""
-    from pki.errors import SignatureInvalid
-
     try:
         verify_signature(station_key, signed.record.digest, Signature(signed.signature))
     except (SignatureInvalid, ValueError):

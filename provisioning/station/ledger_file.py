@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import threading
@@ -137,12 +138,14 @@ class LedgerFile:
         return bytes(row[0])
 
     def copy_to(self, path: Path) -> None:
-        """A copy of the whole file as of now, durable; raises OutputError when there is a file already."""
-        from signer.new_file import NewFile
-
-        with self._lock, self._explained("copy"), NewFile(path, _OWNER_ONLY) as out:
-            out.write_at(0, self._connection.serialize())
-            out.publish()
+        """A copy of the whole file as of now, synced; the file must not exist, its folder is the caller's to sync."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
+        try:
+            with self._lock, self._explained("copy"), closing(sqlite3.connect(path)) as target:
+                self._connection.backup(target)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close the file; twice does nothing."""

@@ -77,7 +77,8 @@ def _decide_fixture(state: State, event: Event) -> tuple[State, Step]:
         case None, steps.BoardInserted(scanned_uid):
             return replace(state, scanned_uid=scanned_uid), steps.ReadOptionBytes()
         case steps.ReadOptionBytes(), steps.OptionBytesRead(found):
-            return state, steps.ReadFlash() if found.readout_level == 0 else steps.PowerCycle()
+            is_readable = found is not None and found.readout_level == 0
+            return state, steps.ReadFlash() if is_readable else steps.PowerCycle()
         case steps.ReadFlash(), steps.FlashRead(content):
             return _judge_flash(state, content)
         case steps.EraseBoard(), steps.Done():

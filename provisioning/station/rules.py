@@ -33,6 +33,7 @@ class Rule(StrEnum):
     QUOTA_USED_UP = "ST-25"
     STATION_STOPPED = "ST-26"
     EVIDENCE_EXISTS = "ST-27"
+    TWO_AT_WORK = "ST-28"
 
     FOREIGN_FLASH = "ST-30"
     FLASH_NOT_WRITTEN = "ST-31"

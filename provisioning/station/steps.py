@@ -161,9 +161,9 @@ class BoardInserted:
 
 @dataclass(frozen=True, slots=True)
 class OptionBytesRead:
-    """As they read (back)."""
+    """As they read (back); None where the debug port is closed to the probe."""
 
-    found: OptionBytes
+    found: OptionBytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pkcs11
 
@@ -57,7 +57,7 @@ class TokenInjector:
             public, private = generate_unlocked_pair(raw, "", usages, profile, on_token=False, extractable=True)
             public_key = public_key_of(public)
             public.destroy()
-            wrapped = self._wrap(cast("pkcs11.PrivateKey", private), device_agreement_key)
+            wrapped = self._wrap(private, device_agreement_key)
             return InjectedAgreementKey(public_key, wrapped)
 
     def _wrap(self, private: pkcs11.PrivateKey, device_agreement_key: PublicKey) -> InjectedKey:

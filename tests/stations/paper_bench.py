@@ -24,7 +24,7 @@ from provisioning.station.station import Station, Workshop
 from provisioning.station.steps import Step
 from signer.device_objects.common import Injection, Protection
 from signer.device_objects.work_order import SignedWorkOrder, StationQuota, WorkOrder, parse_work_order
-from signer.signing_key import sign_verified
+from signer.signing_key import SigningKey, sign_verified
 from tests.stations.paper_device import Chip, Facts, PaperDevice
 from tests.unit.log.software_key import SoftwareKey
 
@@ -144,7 +144,7 @@ class Bench:
     production: SoftwareKey = field(default_factory=SoftwareKey)
     lot: SoftwareKey = field(default_factory=SoftwareKey)
     lot_ca: LabelledKey = field(default_factory=lambda: LabelledKey("sr:lot-ca:pump-x2:0001"))
-    station_key: SoftwareKey = field(default_factory=SoftwareKey)
+    station_key: SigningKey = field(default_factory=SoftwareKey)
     evidence: EvidenceStore = field(default_factory=MemoryEvidence)
     injector: Injector | None = None
     inject: Injection = NOTHING

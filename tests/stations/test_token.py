@@ -61,13 +61,14 @@ def test_evidence_is_for_the_logged_in_alone(softhsm: TokenRig) -> None:
 
 def test_a_station_on_a_token_starts_again_where_it_was(softhsm: TokenRig, tmp_path: Path) -> None:
     with softhsm.open() as session:
-        bench = Bench(tmp_path, evidence=TokenEvidence(session), station_key=station_key(session)).init()
+        key = station_key(session)
+        bench = Bench(tmp_path, evidence=TokenEvidence(session), station_key=key).init()
         station = bench.open()
         assert bench.attempt(station, bench.chip(1)).passed
         station.ledger.close()
     with softhsm.open() as session:
         bench.evidence = TokenEvidence(session)
-        bench.station_key = session.find(bench.station_key.ref)
+        bench.station_key = session.find(key.ref)
         assert bench.attempt(bench.open(), bench.chip(2)).sequence == 2
         found = newest_evidence(bench.evidence.read(ORDER_ID), ORDER_ID, bench.station_key.public_key)
         assert found is not None
