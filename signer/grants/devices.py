@@ -110,9 +110,10 @@ def _each_once(path: Path, ordered: Iterator[bytes]) -> Iterator[bytes]:
     previous = b""
     for record in ordered:
         if record[:UID_SIZE_BYTES] == previous[:UID_SIZE_BYTES]:
-            lines = " and ".join(str(int.from_bytes(one[RECORD_SIZE_BYTES:], "big")) for one in (previous, record))
+            first, second = sorted(int.from_bytes(one[-_LINE_NUMBER_SIZE_BYTES:], "big") for one in (previous, record))
             raise GrantRefused(
-                "GR-04", f"{path}, lines {lines}: the UID {record[:UID_SIZE_BYTES].hex()} stands there twice"
+                "GR-04",
+                f"{path}, lines {first} and {second}: the UID {record[:UID_SIZE_BYTES].hex()} stands there twice",
             )
         yield record[:RECORD_SIZE_BYTES]
         previous = record
