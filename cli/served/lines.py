@@ -11,6 +11,23 @@ from cli.served.faults import LinkFaults
 
 _READ_SIZE_BYTES = 65536
 _UNSENT_SIZE_BYTES_MAX = 65536
+_SEND_SECONDS_MAX = 1.0
+
+
+def prepared(connection: socket.socket) -> socket.socket:
+    """A connection that was accepted: it is read when something is there, and small answers leave at once."""
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def send_all(connection: socket.socket, data: bytes) -> None:
+    """Send, for at most a second: who takes nothing for so long is gone. Raises OSError."""
+    connection.settimeout(_SEND_SECONDS_MAX)
+    try:
+        connection.sendall(data)
+    finally:
+        connection.setblocking(False)
 
 
 class Line(Protocol):
@@ -90,13 +107,11 @@ class TcpLine:
         with suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             self._hang_up()
-            connection.settimeout(1.0)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connection = connection
+            self._connection = prepared(connection)
         if self._connection is None:
             return []
         try:
-            data = self._connection.recv(_READ_SIZE_BYTES, socket.MSG_DONTWAIT)
+            data = self._connection.recv(_READ_SIZE_BYTES)
         except BlockingIOError:
             return []
         except OSError:
@@ -110,7 +125,7 @@ class TcpLine:
         for part in self._leaving.pass_on(data):
             if self._connection is not None:
                 try:
-                    self._connection.sendall(part)
+                    send_all(self._connection, part)
                 except OSError:
                     self._hang_up()
 

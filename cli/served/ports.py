@@ -12,7 +12,7 @@ from bootloader.link.server import BUFFER_SIZE_BYTES
 from bootloader.link.smp import HEADER_SIZE_BYTES, parse_header
 from cli.served.endpoints import CONNECTIONS_MAX
 from cli.served.faults import LinkFaults
-from cli.served.lines import FdLine, TcpLine
+from cli.served.lines import FdLine, TcpLine, prepared, send_all
 from cli.served.machine import Machine
 
 _DATAGRAM_SIZE_BYTES_MAX = 65536
@@ -130,10 +130,8 @@ class TcpPort:
     def serve(self) -> None:
         with suppress(BlockingIOError):
             connection, _ = self._listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(1.0)
             if len(self._connections) < CONNECTIONS_MAX:
-                self._connections[connection] = bytearray()
+                self._connections[prepared(connection)] = bytearray()
             else:
                 connection.close()
         for connection in list(self._connections):
@@ -141,7 +139,7 @@ class TcpPort:
 
     def _serve_connection(self, connection: socket.socket) -> None:
         try:
-            data = connection.recv(_DATAGRAM_SIZE_BYTES_MAX, socket.MSG_DONTWAIT)
+            data = connection.recv(_DATAGRAM_SIZE_BYTES_MAX)
         except BlockingIOError:
             return
         except OSError:
@@ -172,7 +170,7 @@ class TcpPort:
         for frame in self._leaving.pass_on(answer) if answer is not None else []:
             self._machine.statistics.sent += 1
             try:
-                connection.sendall(frame)
+                send_all(connection, frame)
             except OSError:
                 return False
         return True
