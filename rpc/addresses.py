@@ -11,12 +11,13 @@ star:ADDRESS,ADDRESS,…  all of these together
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from pki.errors import InputRefused
-from rpc.errors import LinkError, LinkTimeout
+from rpc.errors import LinkClosed, LinkError, LinkTimeout
 from rpc.link import Link
 from rpc.links.bus_link import BUS_ADDRESS_MAX, BusSlaveLink
 from rpc.links.byte_stream import ByteStream
@@ -35,9 +36,11 @@ _NEXT_OF_STAR: Final = re.compile(r",(?=(?:serial|udp|tcp|chain|bus):)")
 _SERIAL_WITH_BAUD: Final = re.compile(r"(.+)@([0-9]{1,8})")
 _NETWORK_ADDRESS: Final = re.compile(r"(?:udp|tcp)://(?:[A-Za-z0-9._-]+|\[[0-9A-Za-z:.%]+\])(?::[0-9]{1,5})?")
 _ITEM_OF_LIST: Final = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
-_ASK_TIMEOUT_SECONDS: Final = 4.0
+_ASK_TIMEOUT_SECONDS: Final = 2.0
+"""An echo erases nothing; but the node may be erasing for somebody else."""
 _ASK_PER_HOP_SECONDS: Final = 0.1
-_ASK_ATTEMPTS: Final = 3
+_ASK_ATTEMPTS: Final = 6
+_REOPEN_PAUSE_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +143,21 @@ def _number_list(address: str, text: str, low: int, high: int) -> list[int]:
 def _last_node_of(port: HopStream) -> int:
     """Where a chain ends: a request that goes further than any node is answered by the last one."""
     furthest = ChainNodeLink(port, CHAIN_ADDRESS_MAX)
+    closed: LinkClosed | None = None
     for attempt in range(_ASK_ATTEMPTS):
         try:
             furthest.exchange(_echo(attempt), _ASK_TIMEOUT_SECONDS)
         except ChainEnded as ended:
             return ended.last_address
         except LinkTimeout:
-            continue
-        return CHAIN_ADDRESS_MAX
+            closed = None
+        except LinkClosed as error:
+            closed = error
+            time.sleep(_REOPEN_PAUSE_SECONDS)
+        else:
+            return CHAIN_ADDRESS_MAX
+    if closed is not None:
+        raise closed
     raise LinkError("LK-08", f"{furthest.name.partition('#')[0]}: {_where_it_breaks(port)}")
 
 
