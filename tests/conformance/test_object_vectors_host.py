@@ -121,7 +121,7 @@ def text(value: str) -> str:
     return bytes.fromhex(value).rstrip(b"\0").decode("ascii")
 
 
-def octets(fields: Entry, *names: str) -> dict[str, bytes]:
+def octets(fields: Entry, *names: str) -> dict[str, Any]:
     return {name: bytes.fromhex(fields[name]) for name in names}
 
 

@@ -96,8 +96,8 @@ def shape() -> Iterator[ObjectCase]:
     for name, code, change in starts:
         yield _refused(name, f"signed with {', '.join(change)} wrong", code, service_plan(1).having(**change))
     for name, lot in (("control-character", b"LOT\n"), ("not-ascii", b"LOT\xe4"), ("behind-its-end", b"LOT\0X")):
-        wrong = service_plan(3).having(lot=lot.ljust(16, b"\0"))
-        yield _refused(f"lot-{name}", "a lot that is no text", "OBJECT_FIELD", wrong)
+        plan = service_plan(3).having(lot=lot.ljust(16, b"\0"))
+        yield _refused(f"lot-{name}", "a lot that is no text", "OBJECT_FIELD", plan)
     yield _refused("lot-zero", "re-provisioned into no lot", "OBJECT_FIELD", service_plan(3).having(lot=bytes(16)))
     for offset in (90, 91, 112, 191):
         words = f"reserved byte {offset} is not zero"

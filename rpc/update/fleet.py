@@ -1,0 +1,83 @@
+"""Many devices side by side: found, updated and reported, each in a thread of its own (docs/spec/update.md)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Final
+
+from pki.errors import InputRefused
+from rpc.addresses import NodeLink, open_links
+from rpc.client import DeviceClient
+from rpc.errors import LinkError
+from rpc.update.device_run import DeviceRun, Job
+from rpc.update.report import DeviceReport, Fault, Result, UpdateReport
+
+PARALLEL: Final = 64
+DEVICES_MAX: Final = 4_096
+
+Now = Callable[[], str]
+"""The time, RFC 3339."""
+
+
+class Claims:
+    """Which address a device is worked on through: the first at which it answered."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_uid: dict[str, str] = {}
+
+    def claim(self, uid: str, via: str) -> bool:
+        """Whether this address is the one."""
+        with self._lock:
+            return self._by_uid.setdefault(uid, via) == via
+
+
+def update_devices(vias: Sequence[str], job: Job, now: Now, parallel: int = PARALLEL) -> UpdateReport:
+    """Bring the package to every device behind these addresses; the report says what became of each.
+
+    `job.claim` is replaced. Raises InputRefused for what is no address, before any device is asked.
+    Ctrl-C stops every device after its next message, and the report says how far each came.
+    """
+    started_at = now()
+    job = replace(job, claim=Claims().claim)
+    found = _find(vias)
+    nodes = [entry for entry in found if isinstance(entry, NodeLink)]
+    names = [node.name for node in nodes]
+    if len(nodes) > DEVICES_MAX or len(set(names)) != len(names):
+        raise InputRefused(f"an address is given twice, or there are more than {DEVICES_MAX:,} devices")
+    reports = _run_all(found, job, max(1, min(parallel, len(nodes))))
+    return UpdateReport(job.package, reports, started_at, now(), job.is_dry_run, job.keys is not None)
+
+
+def _find(vias: Sequence[str]) -> list[NodeLink | DeviceReport]:
+    """The nodes behind each address, in order; a chain that does not answer is a report already."""
+    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(vias)))) as pool:
+        return [entry for entries in pool.map(_open, vias) for entry in entries]
+
+
+def _open(via: str) -> Sequence[NodeLink | DeviceReport]:
+    try:
+        return open_links(via)
+    except LinkError as error:
+        reason = str(error).removeprefix(f"[{error.rule_id}] ")
+        return [DeviceReport(via, result=Result.FAILED, rule=error.rule_id, reason=reason, fault=Fault.LINK)]
+
+
+def _run_all(found: Sequence[NodeLink | DeviceReport], job: Job, workers: int) -> list[DeviceReport]:
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(_worked_on, entry, job) for entry in found]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            job.stop.set()
+        return [future.result() for future in futures]
+
+
+def _worked_on(entry: NodeLink | DeviceReport, job: Job) -> DeviceReport:
+    if isinstance(entry, DeviceReport):
+        job.observer.finished(entry.via, entry.result.value, entry.reason)
+        return entry
+    return DeviceRun(entry.name, DeviceClient(entry.link), job).run()
