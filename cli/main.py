@@ -37,6 +37,7 @@ class _Strongroom(LazyGroup):
         "approve": ("cli.commands.approve", "Approve a request to sign a package."),
         "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),
         "registry": ("cli.commands.registry", "Keep the central registry: devices, births, firmware, grants."),
+        "station": ("cli.commands.station", "Provision boards under a signed work order."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
     }
 

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pki.errors import ConfigurationError
+from pki.values import PublicKey
 from provisioning.station.facts import OptionBytes
 from provisioning.station.ledger_file import LEDGER_FILE
 from provisioning.station.rules import Rule, refused
@@ -55,6 +56,7 @@ class StationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     format: Literal[1]
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+    station_public_key: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$")]
     product: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
     hardware_type: Annotated[str, msgspec.Meta(min_length=3, max_length=100)]
     protection: Annotated[list[ProtectionName], msgspec.Meta(max_length=5)]
@@ -67,6 +69,7 @@ class StationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "# Written by `strongroom station init`; docs/spec/station.md. Nothing in it is changed by hand.",
             f"format = {self.format}",
             f"token = {toml_string(self.token)}",
+            f"station_public_key = {toml_string(self.station_public_key)}",
             f"product = {toml_string(self.product)}",
             f"hardware_type = {toml_string(self.hardware_type)}",
             f"protection = [{', '.join(map(toml_string, self.protection))}]",
@@ -76,6 +79,11 @@ class StationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             *(f"{toml_string(name)} = {toml_string(digest)}" for name, digest in sorted(self.files.items())),
         ]
         return "\n".join(lines) + "\n"
+
+    @property
+    def station_key(self) -> PublicKey:
+        """The station's public key; the order has its fingerprint."""
+        return PublicKey(bytes.fromhex(self.station_public_key))
 
     @property
     def option_bytes(self) -> OptionBytes:

@@ -38,18 +38,21 @@ class Station:
     """Counts, signs and records. Raises PolicyViolation ST-… wherever it may not."""
 
     def __init__(self, workshop: Workshop, ledger: Ledger) -> None:
-        """Raises PolicyViolation ST-05, ST-07, ST-08."""
+        """Raises PolicyViolation ST-05."""
         self._shop = workshop
         self._ledger = ledger
         if workshop.lot_key.public_key != workshop.order.order.lot_public_key:
             raise refused(Rule.LOT_KEY, "the lot's key on the token is not the order's; use the lot's own token")
-        require_within_dates(workshop.order, workshop.clock())
         self._composer = Composer(workshop.order, ledger.evidence.station, workshop.lot_key)
 
     @property
     def ledger(self) -> Ledger:
         """The ledger."""
         return self._ledger
+
+    def require_open(self) -> None:
+        """The order is in force now. Raises PolicyViolation ST-07, ST-08."""
+        require_within_dates(self._shop.order, self._shop.clock())
 
     def known(self, uid: bytes, identity_public_key: bytes) -> Known:
         """What the ledger says of a UID and of an identity key."""

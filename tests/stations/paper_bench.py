@@ -198,7 +198,9 @@ class Bench:
     def open(self) -> Station:
         certifier = LotCa(self.lot_ca, self.ca_certificate, "Example Pumps", "1.3.6.1.4.1.99999.1", os.urandom)
         workshop = Workshop(self.order, self.lot, certifier, self.injector, lambda: self.now)
-        return Station(workshop, self.ledger())
+        station = Station(workshop, self.ledger())
+        station.require_open()
+        return station
 
     def terms(self, **changed: object) -> Terms:
         order = self.order.order
