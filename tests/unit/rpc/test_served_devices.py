@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,24 +79,36 @@ def update(node: NodeLink, number: int, timeout_seconds: float | None = None, re
     return client
 
 
-@pytest.mark.parametrize("options", TOPOLOGIES.values(), ids=TOPOLOGIES)
-def test_each_device_of_every_topology_is_updated(options: tuple[str, ...], tmp_path: Path) -> None:
-    with nodes_of(tmp_path, *options) as nodes:
-        assert len(nodes) == COUNT
-        failures: list[BaseException] = []
+def update_all(nodes: list[NodeLink]) -> None:
+    """Side by side, a thread each."""
+    assert len(nodes) == COUNT
+    with ThreadPoolExecutor(COUNT) as threads:
+        for done in [threads.submit(update, node, number) for number, node in enumerate(nodes)]:
+            done.result(timeout=60)
 
-        def drive(node: NodeLink, number: int) -> None:
-            try:
-                update(node, number)
-            except BaseException as error:  # noqa: BLE001  (told by the test's own thread)
-                failures.append(error)
 
-        threads = [threading.Thread(target=drive, args=pair) for pair in zip(nodes, range(COUNT), strict=True)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=60)
-        assert failures == []
+@pytest.mark.parametrize("kind", ["star", "chain", "bus"])
+def test_devices_that_are_reached_together_are_updated(kind: str, tmp_path: Path) -> None:
+    with nodes_of(tmp_path, *TOPOLOGIES[kind]) as nodes:
+        update_all(nodes)
+
+
+def test_devices_that_are_reached_each_by_itself_are_updated(tmp_path: Path) -> None:
+    """The first over UDP, the second over TCP, the third by a serial line."""
+    kinds = ("udp:0", "tcp:0", "serial")
+    paths = write_devices(tmp_path, [world.device() for world in WORLDS])
+    with serving(paths, *(word for kind in kinds for word in ("--on", kind)), links=COUNT * len(kinds)) as served:
+        nodes = [open_links(served.vias[number * len(kinds) + number])[0] for number in range(COUNT)]
+        update_all(nodes)
+        for node in nodes:
+            node.link.close()
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kind", TOPOLOGIES)
+def test_devices_of_every_topology_are_updated(kind: str, tmp_path: Path) -> None:
+    with nodes_of(tmp_path, *TOPOLOGIES[kind]) as nodes:
+        update_all(nodes)
 
 
 def update_over_faults(kind: str, percent: int, folder: Path) -> None:
@@ -121,7 +133,7 @@ def test_an_update_arrives_over_lines_of_every_kind_and_badness(kind: str, perce
     update_over_faults(kind, percent, tmp_path)
 
 
-def test_a_signature_is_of_this_device_and_this_question(tmp_path: Path) -> None:
+def test_what_a_device_signs_is_of_this_device_and_answers_this_question(tmp_path: Path) -> None:
     with nodes_of(tmp_path, *TOPOLOGIES["udp"]) as nodes:
         client = DeviceClient(nodes[0].link)
         status = SignedStatus.parse(client.signed_status(bytes(32)))
@@ -131,10 +143,6 @@ def test_a_signature_is_of_this_device_and_this_question(tmp_path: Path) -> None
         with pytest.raises(SignatureInvalid, match="LK-12"):
             status.verify(PublicKey(fake_key("another").public), bytes(32))
 
-
-def test_the_device_proves_both_its_keys(tmp_path: Path) -> None:
-    with nodes_of(tmp_path, *TOPOLOGIES["tcp"]) as nodes:
-        client = DeviceClient(nodes[0].link)
         private, point = new_host_ephemeral()
         challenge = Challenge.parse(client.challenge(point))
         challenge.verify(private)
@@ -143,26 +151,25 @@ def test_the_device_proves_both_its_keys(tmp_path: Path) -> None:
         assert challenge.agreement_public_key == fake_key("device agreement").public
         with pytest.raises(WrongTarget, match="LK-13"):
             challenge.verify(new_host_ephemeral()[0])
+        assert client.link_statistics().received >= 2
 
 
-def test_refusals_have_one_name_and_detailed_ones_where_they_are_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "name"), [((), "REFUSED"), (("--detailed-codes",), "BUNDLE_RESERVED")])
+def test_refusals_have_one_name_and_detailed_ones_where_asked_for(
+    options: tuple[str, ...], name: str, tmp_path: Path
+) -> None:
     changed = WORLDS[0].genesis[:-1] + bytes([WORLDS[0].genesis[-1] ^ 1])
-    for options, name in [((), "REFUSED"), (("--detailed-codes",), "BUNDLE_RESERVED")]:
-        folder = tmp_path / name
-        folder.mkdir()
-        with nodes_of(folder, *TOPOLOGIES["udp"], *options) as nodes:
-            client = DeviceClient(nodes[0].link)
-            with pytest.raises(DeviceRefused) as raised:
-                client.send_trust_bundle(changed)
-            assert raised.value.name == name
-            client.send_trust_bundle(WORLDS[0].genesis)
+    with nodes_of(tmp_path, *TOPOLOGIES["udp"], *options) as nodes:
+        client = DeviceClient(nodes[0].link)
+        with pytest.raises(DeviceRefused) as raised:
+            client.send_trust_bundle(changed)
+        assert raised.value.name == name
+        client.send_trust_bundle(WORLDS[0].genesis)
+        for send, size_bytes in [(client.send_activation, 1504), (client.send_service_order, 256)]:
             with pytest.raises(DeviceRefused):
-                client.send_activation(bytes(1504))
-            with pytest.raises(DeviceRefused):
-                client.send_service_order(bytes(256))
-            with pytest.raises(DeviceRefused):
-                client.send_grant(bytes(416))
-            assert client.link_statistics().received >= 5
+                send(bytes(size_bytes))
+        with pytest.raises(DeviceRefused):
+            client.send_grant(bytes(416))
 
 
 def test_a_locked_device_makes_keys_only_behind_its_protection(tmp_path: Path) -> None:
