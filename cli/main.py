@@ -38,6 +38,7 @@ class _Strongroom(LazyGroup):
         "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),
         "registry": ("cli.commands.registry", "Keep the central registry: devices, births, firmware, grants."),
         "station": ("cli.commands.station", "Provision boards under a signed work order."),
+        "update": ("cli.commands.update", "Update devices over serial lines, networks, chains and buses."),
         "device": ("cli.commands.device", "Run a simulated device on the reference bootloader."),
     }
 
