@@ -57,7 +57,12 @@ def signature_der(signature: Signature) -> bytes:
 
 def require_on_curve(key: PublicKey, what: str) -> None:
     """Refuse a key that is no point of P-256 (SEC 1, section 3.2.2.1); `what` names it in the InputRefused."""
-    x = int.from_bytes(key.point[:32], "big")
-    y = int.from_bytes(key.point[32:], "big")
-    if x >= _P or y >= _P or (y * y - (x * x * x - 3 * x + _B)) % _P:
+    if not is_on_curve(key.point):
         raise InputRefused(f"{what} is not a point of P-256; export the public key again")
+
+
+def is_on_curve(point: bytes) -> bool:
+    """Whether X and Y, 32 bytes each, are a point of P-256 (SEC 1, section 3.2.2.1)."""
+    x = int.from_bytes(point[:32], "big")
+    y = int.from_bytes(point[32:], "big")
+    return x < _P and y < _P and (y * y - (x * x * x - 3 * x + _B)) % _P == 0

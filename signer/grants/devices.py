@@ -6,17 +6,17 @@ Nothing is made from a list that has a single line to refuse.
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from pki.errors import InputRefused
-from pki.values import PublicKey
 from signer.grants.layout import TREE_SIZE_MAX, UID_SIZE_BYTES
 from signer.grants.rules import GrantRefused
 from signer.grants.sorting import RecordFile, sorted_records
-from signer.signing_key import require_on_curve
+from signer.signing_key import is_on_curve
 
 HEADING = "uid,agreement_public_key"
 POINT_SIZE_BYTES = 64
@@ -96,13 +96,11 @@ def _record(path: Path, number: int, line: bytes) -> bytes:
         raise GrantRefused(
             "GR-02", f"{path}, line {number}: not a UID and a public key of 64 bytes, in lower-case hexadecimal digits"
         )
-    uid, point = (bytes.fromhex(digits.decode("ascii")) for digits in match.groups())
+    uid, point = unhexlify(match[1]), unhexlify(match[2])
     if not any(uid):
         raise GrantRefused("GR-04", f"{path}, line {number}: the UID is zero")
-    try:
-        require_on_curve(PublicKey(point), "the key")
-    except InputRefused:
-        raise GrantRefused("GR-03", f"{path}, line {number}: the public key is not a point of P-256") from None
+    if not is_on_curve(point):
+        raise GrantRefused("GR-03", f"{path}, line {number}: the public key is not a point of P-256")
     return uid.ljust(UID_SIZE_BYTES, b"\0") + point + number.to_bytes(_LINE_NUMBER_SIZE_BYTES, "big")
 
 

@@ -47,8 +47,8 @@ def parts(recipe: Recipe, blocks: Iterable[bytes], worker_count: int) -> Iterato
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise OutputError("a worker process ended before its work was done; nothing was written") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        finally:  # also when the caller gives up: nothing with the batch's secrets outlives it
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(recipe: Recipe) -> None:

@@ -1,0 +1,258 @@
+"""Grants per second and core, against the bare cryptography of one device: point, ECDH, HKDF, mask; and what they take.
+
+    python -m bench.grants                    a batch of 100,000
+    python -m bench.grants --devices 1000000
+
+A batch is made whole, from a list in no order to a durable file, on all cores; the bare loop runs on all cores too, in
+turn with it. Both run in processes of their own, so that peaks of memory are theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Bound, Figure, table
+from bench.interleaved import Rounds, interleave
+
+DEVICES = 100_000
+_ROUNDS = 3
+_BARE_DEVICES_A_CORE = 10_000
+_DIFFERENT_KEYS = 2_000
+_TIME_LIMIT_SECONDS = 3_600
+_RATIO_MIN = 0.7
+_MEMORY_RATIO_MAX = 1.1
+_KILOBYTES_A_MEGABYTE = 1024
+
+
+def measure_grants(folder: Path, device_count: int = DEVICES, rounds: int = _ROUNDS) -> list[Figure]:
+    """The figures for one size of batch; `folder` is on the file system that files are made durable on."""
+    cores = len(os.sched_getaffinity(0))
+    whole, tenth = folder / "devices.csv", folder / "tenth.csv"
+    _write_list(whole, device_count)
+    _write_list(tenth, device_count // 10)
+    runs: dict[str, list[dict[str, Any]]] = {"bare": [], "batch": []}
+
+    def bare() -> float:
+        runs["bare"].append(_in_a_process("bare", str(cores)))
+        return float(runs["bare"][-1]["seconds_a_device"])
+
+    def batch() -> float:
+        runs["batch"].append(_in_a_process("batch", str(whole), str(folder / "grants.srg"), str(cores)))
+        return float(runs["batch"][-1]["seconds"]) * cores / device_count
+
+    compared = interleave({"bare": bare, "batch": batch}, rounds, warm_up_count=0)
+    small = _in_a_process("batch", str(tenth), str(folder / "tenth.srg"), str(cores))
+    return _figures(device_count, compared, runs, small)
+
+
+def _figures(
+    device_count: int, compared: Rounds, runs: dict[str, list[dict[str, Any]]], small: dict[str, Any]
+) -> list[Figure]:
+    batch, of = runs["batch"][-1], f"{device_count:,} grants"
+    processor = Rounds(
+        {
+            "bare": [run["processor_seconds_a_device"] for run in runs["bare"]],
+            "batch": [run["processor_seconds"] / device_count for run in runs["batch"]],
+        }
+    )
+    memory = max(run["peak_kilobytes"] for run in runs["batch"])
+    against = "speed per core against bare point load, ECDH, HKDF and mask"
+    return [
+        Figure(f"{of}: {against}", compared.ratio("bare", "batch"), "ratio", Bound.AT_LEAST, _RATIO_MIN),
+        Figure(f"{of}: the same by processor time", processor.ratio("bare", "batch"), "ratio"),
+        Figure(f"{of}: whole batch", 1 / compared.seconds("batch"), "grants/s and core"),
+        Figure("bare point load, ECDH, HKDF and mask", 1 / compared.seconds("bare"), "devices/s and core"),
+        Figure(f"{of}: signatures of the grant key", batch["signatures"], "count", Bound.AT_MOST, 1),
+        Figure(
+            f"{of}: largest process against that for a tenth of the devices",
+            memory / small["peak_kilobytes"], "ratio", Bound.AT_MOST, _MEMORY_RATIO_MAX,
+        ),
+        Figure(f"{of}: largest process", memory / _KILOBYTES_A_MEGABYTE, "MB"),
+        Figure(f"{of}: largest grant, as a device takes it", batch["grant_bytes_max"], "bytes"),
+        Figure(f"{of}: file", batch["file_bytes"] / device_count, "bytes/device"),
+    ]  # fmt: skip
+
+
+def _write_list(path: Path, device_count: int) -> None:
+    """Devices in no order of their UIDs; keys repeat, which costs the same as if they did not."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    points = []
+    for scalar in range(2, _DIFFERENT_KEYS + 2):
+        numbers = ec.derive_private_key(scalar, ec.SECP256R1()).public_key().public_numbers()
+        points.append(f"{numbers.x:064x}{numbers.y:064x}")
+    # Multiplying by a prime that is no factor of the modulus visits every number once.
+    modulus = 1_000_003 * 1_009
+    with path.open("w", encoding="ascii") as stream:
+        stream.write("uid,agreement_public_key\n")
+        for number in range(1, device_count + 1):
+            stream.write(f"{number * 7_368_787 % modulus:024x},{points[number % _DIFFERENT_KEYS]}\n")
+
+
+def _in_a_process(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.grants", *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+# --- the bare loop ---
+
+
+def _bare(core_count: int) -> dict[str, Any]:
+    with ProcessPoolExecutor(core_count, get_context("spawn")) as pool:
+        list(pool.map(_bare_loop, [200] * core_count))  # the processes are up, and everything is imported
+        took = list(pool.map(_bare_loop, [_BARE_DEVICES_A_CORE] * core_count))
+    count = len(took) * _BARE_DEVICES_A_CORE
+    return {
+        "seconds_a_device": sum(elapsed for elapsed, _ in took) / count,
+        "processor_seconds_a_device": sum(processor for _, processor in took) / count,
+    }
+
+
+def _bare_loop(device_count: int) -> tuple[float, float]:
+    """Elapsed and processor seconds of the plainest use of `cryptography`, with everything prepared that can be."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    curve, ecdh, algorithm = ec.SECP256R1(), ec.ECDH(), SHA256()
+    private = ec.derive_private_key(0xA5A5A5A5, curve)
+    content_key, prefix = int.from_bytes(b"fake content key of 32 bytes ...", "big"), bytes(161)
+    encoded = []
+    for scalar in range(2, 102):
+        numbers = ec.derive_private_key(scalar, curve).public_key().public_numbers()
+        encoded.append(b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"))
+    begun, processor_begun = time.perf_counter(), time.thread_time()
+    for number in range(device_count):
+        point = encoded[number % 100]
+        shared = private.exchange(ecdh, ec.EllipticCurvePublicKey.from_encoded_point(curve, point))
+        mask = HKDF(algorithm=algorithm, length=32, salt=None, info=prefix + point).derive(shared)
+        (int.from_bytes(mask, "big") ^ content_key).to_bytes(32, "big")
+    return time.perf_counter() - begun, time.thread_time() - processor_begun
+
+
+# --- a whole batch ---
+
+
+@dataclass
+class _CountingKey:
+    """A software key in place of the token's: what counts here is how often it is asked."""
+
+    signatures: int = 0
+
+    def signer(self) -> tuple[bytes, Callable[[Any], Any]]:
+        """Its key id, and what signs a batch with it."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+
+        from pki.values import PublicKey, Signature
+
+        private = ec.generate_private_key(ec.SECP256R1())
+        numbers = private.public_key().public_numbers()
+        public = PublicKey(numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"))
+
+        def sign(batch: Any) -> Signature:
+            self.signatures += 1
+            r, s = decode_dss_signature(private.sign(batch.digest.value, ec.ECDSA(Prehashed(hashes.SHA256()))))
+            return Signature(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+        return public.key_id, sign
+
+
+def _batch(devices: Path, out: Path, core_count: int) -> dict[str, Any]:
+    from signer.grants.devices import device_list
+    from signer.grants.file import GrantFile
+    from signer.grants.lookup import grant_of
+    from signer.grants.making import EphemeralScalar, GrantOrder, make_grants
+    from signer.new_file import NewFile
+
+    package, content_key = _package()
+    key = _CountingKey()
+    key_id, sign = key.signer()
+    out.unlink(missing_ok=True)
+    begun, processor_begun = time.perf_counter(), _processor_seconds()
+    with NewFile(out) as file, device_list(devices, out.parent) as listed, EphemeralScalar(os.urandom) as ephemeral:
+        order = GrantOrder(package, os.urandom(16), key_id)
+        make_grants(order, ephemeral, content_key, listed, file, sign, core_count)
+        file.publish()
+    elapsed = time.perf_counter() - begun
+    with GrantFile(out) as made:
+        first_uid = made.leaf(0)[:16]
+    return {
+        "seconds": elapsed,
+        "processor_seconds": _processor_seconds() - processor_begun,
+        "peak_kilobytes": max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ),
+        "signatures": key.signatures,
+        "grant_bytes_max": len(grant_of(out, first_uid)),  # the leaf on the far left has the longest proof
+        "file_bytes": out.stat().st_size,
+    }
+
+
+def _package() -> tuple[Any, bytes]:
+    """A package as the maker of grants sees it: the real thing differs in nothing that costs time."""
+    from signer.grants.grantable import GrantablePackage
+    from signer.packages.encryption import cek_commitment
+    from signer.packages.manifest import Manifest, WrappedContentKey
+    from signer.packages.terms import ImageVersion, PackageTerms, PackageType, RecipientMode, Target
+
+    content_key, salt = os.urandom(32), os.urandom(32)
+    terms = PackageTerms(
+        package_type=PackageType.APPLICATION,
+        product_id=os.urandom(16),
+        hardware_revision_min=1,
+        hardware_revision_max=1,
+        image_version=ImageVersion(1, 0, 0),
+        security_version=1,
+        bootloader_version_min=ImageVersion(1, 0, 0),
+        trust_bundle_version_min=1,
+        target=Target.GRANT_REQUIRED,
+        recipient_mode=RecipientMode.GRANT,
+    )
+    wrapped = WrappedContentKey(cek_commitment=cek_commitment(salt, content_key))
+    manifest = Manifest(terms, 0x08040400, 4096, salt, bytes(32), bytes(32), bytes(32), wrapped, (b"signer 1",))
+    return GrantablePackage(manifest, bytes(1024), os.urandom(32)), content_key
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["bare"]:
+        print(json.dumps(_bare(int(sys.argv[2]))))
+        return 0
+    if sys.argv[1:2] == ["batch"]:
+        print(json.dumps(_batch(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))))
+        return 0
+    parser = argparse.ArgumentParser(prog="bench.grants", description="Measure batches of grants.")
+    parser.add_argument("--devices", type=int, default=DEVICES, help="how many grants (default: 100,000)")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    options = parser.parse_args()
+    build = Path(__file__).parents[1] / "build"
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-grants-", dir=build) as folder:
+        print(table(measure_grants(Path(folder), options.devices, options.rounds)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
