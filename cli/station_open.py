@@ -202,7 +202,9 @@ def factory_image(path: Path, board: Board) -> FactoryImage:
     for address, content in read_factory_blocks(path, board):
         offset = address - board.flash_address
         flash[offset : offset + len(content)] = content
-    return FactoryImage(board.flash_address, bytes(flash))
+    regions = (board.state_0, board.state_1, board.application, board.application_data)
+    written = [(region.address - board.flash_address, region.size_bytes) for region in regions if region is not None]
+    return FactoryImage(board.flash_address, bytes(flash), written)
 
 
 def organization_of(certificate: bytes) -> str:

@@ -27,6 +27,8 @@ class FlashContent(Enum):
 
     BLANK = "blank"
     FACTORY_IMAGE = "factory image"
+    USED = "factory image, and what a device has written since"
+    """Its code is the image's; what differs lies where devices write: state, application."""
     OTHER = "something else"
 
 

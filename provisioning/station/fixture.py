@@ -6,6 +6,7 @@ Simulated: `provisioning.station.fixture_socket`. A real one is a class with the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -61,9 +62,11 @@ class Nest(Protocol):
 class FactoryImage:
     """What stands in the whole flash of a board that left the electronics manufacturer, blank parts included."""
 
-    def __init__(self, flash_base: int, content: bytes) -> None:
+    def __init__(self, flash_base: int, content: bytes, written_by_devices: Sequence[tuple[int, int]] = ()) -> None:
+        """`written_by_devices`: offset and size in bytes of the regions of state and application."""
         self.flash_base = flash_base
         self.content = content
+        self._written_by_devices = tuple(written_by_devices)
 
     @cached_property
     def sha256(self) -> str:
@@ -93,5 +96,15 @@ class FactoryImage:
         """What a whole flash holds. A read of another size is something else."""
         if flash == self.content:
             return FlashContent.FACTORY_IMAGE
-        is_blank = len(flash) == len(self.content) and flash.count(ERASED) == len(flash)
-        return FlashContent.BLANK if is_blank else FlashContent.OTHER
+        if len(flash) != len(self.content):
+            return FlashContent.OTHER
+        if flash.count(ERASED) == len(flash):
+            return FlashContent.BLANK
+        return FlashContent.USED if self._code_of(flash) == self._code_of(self.content) else FlashContent.OTHER
+
+    def _code_of(self, flash: bytes) -> bytes:
+        """Everything but what devices write."""
+        code = bytearray(flash)
+        for offset, size_bytes in self._written_by_devices:
+            code[offset : offset + size_bytes] = bytes(size_bytes)
+        return bytes(code)

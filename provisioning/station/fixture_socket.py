@@ -117,12 +117,19 @@ class SocketNest:
         self._ask("set-option-bytes", readout_level=wanted.readout_level, debug_closed=wanted.debug_closed)
 
     def compare_flash(self, image: FactoryImage) -> FlashContent:
-        """By the digest of the whole flash, which this fixture's probe makes while it reads."""
+        """By the digest that the probe makes while it reads; only a flash that is neither is read byte by byte."""
         answer = self._ask("read-flash", hash=True)
         found = (answer.get("address"), answer.get("sha256"))
         if found == (image.flash_base, image.sha256):
             return FlashContent.FACTORY_IMAGE
-        return FlashContent.BLANK if found == (image.flash_base, image.blank_sha256) else FlashContent.OTHER
+        if found == (image.flash_base, image.blank_sha256):
+            return FlashContent.BLANK
+        answer = self._ask("read-flash")
+        try:
+            flash = base64.b64decode(answer["data"], validate=True)
+        except (KeyError, TypeError, ValueError):
+            raise FixtureError("the fixture read no flash") from None
+        return image.compare(flash) if answer.get("address") == image.flash_base else FlashContent.OTHER
 
     def erase(self) -> None:
         """The whole flash; at readout level 1 by lifting it."""

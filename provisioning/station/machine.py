@@ -130,6 +130,9 @@ def _judge_flash(state: State, content: FlashContent) -> tuple[State, Step]:
         return _refuse(state, Rule.FLASH_NOT_WRITTEN, "the flash does not read back as programmed; the board is bad")
     if content is FlashContent.BLANK:
         return state, steps.Program()
+    if content is FlashContent.USED:
+        # The code is right, and has run. What it, or somebody, has written since is not judged: it goes.
+        return state, steps.EraseBoard()
     if state.terms.reprograms and not state.was_erased:
         return state, steps.EraseBoard()
     return _refuse(

@@ -102,8 +102,8 @@ class PaperNest:
         chip = self.powered.chip
         if chip.readout_level:
             raise FixtureError("readout protection is set")
-        if chip.identity is not None:
-            return FlashContent.OTHER
+        if chip.identity is not None and chip.flash == image.content:
+            return FlashContent.USED
         return image.compare(chip.flash.ljust(len(image.content), b"\xff"))
 
     def erase(self) -> None:

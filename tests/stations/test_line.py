@@ -15,6 +15,8 @@ from pki.x509_parse import certificate_public_key, parse_certificate
 from pki.x509_profiles import DEVICE_IDENTITY
 from provisioning.station import steps
 from provisioning.station.boards import Standing
+from provisioning.station.facts import FlashContent
+from provisioning.station.fixture import FactoryImage
 from provisioning.station.ledger_file import LEDGER_FILE
 from provisioning.station.record_proofs import verify_proofs
 from provisioning.station.records import BirthEvent
@@ -66,6 +68,33 @@ def test_a_board_that_the_manufacturer_programmed_is_read_and_not_written(bench:
     nest.program(IMAGE)
     assert bench.attempt(station, chip, nest=nest, watch=watched).passed
     assert steps.Program() not in watched
+
+
+def test_a_board_that_was_powered_on_before_is_written_anew(bench: Bench, station: Station) -> None:
+    """Somebody may have put keys into its state that he knows."""
+    chip, watched = bench.chip(1), list[steps.Step]()
+    nest = bench.nest()
+    nest.insert(chip)
+    nest.program(IMAGE)
+    chip.identity = known = new_key()
+    chip.agreement = new_key()
+    assert bench.attempt(station, chip, nest=nest, watch=watched).passed
+    assert steps.EraseBoard() in watched
+    assert station.ledger.record(1).identity_public_key != point(known)
+
+
+def test_flash_is_compared_by_regions() -> None:
+    image = FactoryImage(0, b"code" + b"state" + b"\xff" * 7, [(4, 5)])
+    for flash, content in (
+        (b"code" + b"state" + b"\xff" * 7, FlashContent.FACTORY_IMAGE),
+        (b"code" + b"other" + b"\xff" * 7, FlashContent.USED),
+        (b"coda" + b"state" + b"\xff" * 7, FlashContent.OTHER),
+        (b"code" + b"state" + b"\xff" * 6 + b"x", FlashContent.OTHER),
+        (b"code" + b"state" + b"\xff" * 8, FlashContent.OTHER),
+        (b"\xff" * 16, FlashContent.BLANK),
+        (b"\xff" * 15, FlashContent.OTHER),
+    ):
+        assert image.compare(flash) is content
 
 
 def test_what_is_recorded_proves_itself(bench: Bench, station: Station) -> None:
