@@ -154,5 +154,7 @@ def _step(scenario: Scenario, witness: Witness, running: Running) -> Running:
         return device.power_on()
     if state.installed is None or running.code is DeviceCode.UPDATE_REQUESTED or not state.application_is_confirmed:
         assert goal.application_package is not None
+        if goal.grant is not None:
+            device.receive_grant(goal.grant)  # which changes nothing where the device holds it already
         return device.install(goal.application_package)
     return device.power_on()

@@ -13,6 +13,7 @@ from bootloader.reference.records import EventKind
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, SimulatedDevice
 from bootloader.simulation.sending import send_bytes
 from tests.scenarios.world import World, image_of
+from tests.unit.reference import builders, grants_by_hand
 from tests.unit.reference.bundle_chains import Link, first_link, next_link, other_roots, without
 from tests.unit.reference.fake.keys import fake_key
 
@@ -33,6 +34,7 @@ class Goal:
     bootloader_copy: Copy = Copy.A
     listens: bool = True  # False: the new copy's link is dead until it has fallen back
     bundles: tuple[bytes, ...] = ()  # the links of trust bundles to follow, after the genesis
+    grant: bytes | None = None  # sent before the application's package where the device does not hold it
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,30 @@ def application(version: int) -> bytes:
 
 
 @cache
+def granted_application() -> bytes:
+    """Application 2 once more, for whoever holds a grant."""
+    by_grant = {"target": builders.GRANT_REQUIRED, "recipient_mode": builders.MODE_GRANT}
+    return WORLD.application(2, image=SECOND_IMAGE, **by_grant)
+
+
+@cache
+def grant(batch: str = "fake batch one  ") -> bytes:
+    """This device's grant for it; another batch has another ephemeral key."""
+    package_plan = WORLD.application_plan(2)
+    return grants_by_hand.grant_of(
+        grants_by_hand.GrantPlan(
+            recipients=grants_by_hand.recipients_with(WORLD.padded_uid, fake_key("device agreement"), 5, 3),
+            head_hash=builders.sha256(granted_application()[:1024]),
+            content_key=package_plan.content_key,
+            image_salt=package_plan.image_salt,
+            batch_id=batch.encode(),
+            ephemeral=fake_key(f"ephemeral of {batch}"),
+        ),
+        3,
+    )
+
+
+@cache
 def bootloader(version: int, copy: Copy) -> bytes:
     return WORLD.bootloader(version, copy)
 
@@ -76,7 +102,7 @@ def known_images() -> Heads:
         for version in (1, 2)
         for copy in Copy
     ]
-    return dict(packages + copies)
+    return dict([*packages, *copies, (granted_application()[:1024], SECOND_IMAGE)])
 
 
 @cache
@@ -167,6 +193,13 @@ def device_compacted_once() -> SimulatedDevice:
     return with_full_journal(device)
 
 
+def device_with_grant() -> SimulatedDevice:
+    """It holds the grant of application 2, and will not be sent it again."""
+    device = listening_device()
+    device.receive_grant(grant())
+    return device
+
+
 # --- what is cut ---
 
 
@@ -209,6 +242,16 @@ def follow_without_a_start(*links: bytes) -> Callable[[SimulatedDevice], None]:
     return act
 
 
+def receive_grant(device: SimulatedDevice) -> None:
+    """Take a grant, and start the application."""
+    device.receive_grant(grant())
+    device.power_on()
+
+
+def install_by_grant(device: SimulatedDevice) -> None:
+    device.install(granted_application())
+
+
 def start(device: SimulatedDevice) -> None:
     device.power_on()
 
@@ -228,6 +271,7 @@ def start_until_it_falls_back(device: SimulatedDevice) -> None:
 _SECOND = (second_bundle().file,)
 _BOTH = (second_bundle().file, third_bundle().file)
 _UPDATE = Goal(application=2, application_package=application(2))
+_BY_GRANT = Goal(application=2, application_package=granted_application())
 _WAITS = (DeviceCode.NO_APPLICATION,)
 _APPLICATION = ("application",)
 
@@ -263,6 +307,15 @@ SCENARIOS = (
         lambda: with_full_journal(listening_device()),
         install_application(2),
         _UPDATE,
+        _APPLICATION,
+        _WAITS,
+    ),
+    Scenario("grant", listening_device, receive_grant, replace(_BY_GRANT, grant=grant())),
+    Scenario(
+        "installation by grant",  # with a compaction, which takes the grant along
+        lambda: with_full_journal(device_with_grant()),
+        install_by_grant,
+        _BY_GRANT,
         _APPLICATION,
         _WAITS,
     ),

@@ -22,6 +22,8 @@ EXPECTED = {
     "journal compaction": {Outcome.SAME},
     "journal compaction back": {Outcome.SAME},
     "compaction within an installation": {Outcome.OLD, Outcome.WAITS, Outcome.NEW},
+    "grant": {Outcome.OLD},
+    "installation by grant": {Outcome.OLD, Outcome.WAITS, Outcome.NEW},
     "trust bundle succession": {Outcome.OLD, Outcome.NEW},
     "trust bundle chain of two": {Outcome.OLD, Outcome.NEW},
     "trust bundle to a copy on trial": {Outcome.OLD, Outcome.NEW},
