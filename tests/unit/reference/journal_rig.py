@@ -95,6 +95,8 @@ SAMPLES: dict[str, Record] = {
 }
 
 
+LARGE = {"ACTIVATED", "PENDING_GRANT"}  # a compaction that is cut everywhere, twice, costs by the byte
+
 Saved = tuple[FlashSnapshot, tuple[DeviceState, ...], frozenset[BootTrial]]
 
 
@@ -208,7 +210,7 @@ class JournalRig:
 
 def random_record(chance: random.Random, state: DeviceState) -> Record:
     """Any record that a bootloader might write next."""
-    kind = chance.choice(sorted(SAMPLES))
+    kind = chance.choice(sorted(SAMPLES.keys() - LARGE))
     number = chance.randrange(3)
     match kind:
         case "EVENT":
