@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from provisioning.registry import postgres, sqlite_file
 from provisioning.registry.address import RegistryAddress, SqliteAddress
 from provisioning.registry.errors import (
+    RegistryBusy,
     RegistryDamaged,
     RegistryError,
     RegistryForeign,
@@ -24,10 +26,12 @@ from provisioning.registry.errors import (
 from provisioning.registry.revisions import CURRENT_REVISION, KNOWN_REVISIONS
 
 _BEGIN = "strongroom_begin"
+_POOL_SIZE = 4
+_POOL_TIMEOUT_SECONDS = 60.0
 
 
 class Database:
-    """One registry's database. Connections live as long as their transaction."""
+    """One registry's database. Connections to a file live as long as their transaction; a server's are kept."""
 
     def __init__(self, address: RegistryAddress) -> None:
         self.address = address
@@ -69,6 +73,8 @@ class Database:
             yield
         except DBAPIError as error:
             raise self.explain(error, doing) from error
+        except PoolTimeout as error:
+            raise RegistryBusy(f"cannot {doing} {self.place}: all its connections are in use; try again") from error
         except sqlite3.Error as error:
             raise sqlite_file.explain(error, doing, self.place) from error
 
@@ -127,4 +133,11 @@ def _sqlite_engine(address: SqliteAddress) -> Engine:
 
 def _postgres_engine(address: RegistryAddress) -> Engine:
     assert not isinstance(address, SqliteAddress)  # noqa: S101 (the caller has looked)
-    return create_engine("postgresql+psycopg://", creator=lambda: postgres.connect(address), poolclass=NullPool)
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: postgres.connect(address),
+        pool_size=_POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+    )

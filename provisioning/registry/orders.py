@@ -111,7 +111,7 @@ def known_ca_certificates(connection: Connection) -> tuple[bytes, ...]:
 def keep_ca_certificates(connection: Connection, chain: Sequence[bytes], now: str) -> None:
     """Record a verified chain, issuing CA first, root last."""
     keys = [certificate_public_key(parse_certificate(der)).spki_sha256.hex() for der in chain]
-    for key, issuer, der in zip(keys, [*keys[1:], keys[-1]], chain, strict=True):
+    for key, issuer, der in zip(keys, keys[1:] + keys[-1:], chain, strict=True):
         if not _has(connection, tables.ca_certificates, {"spki_sha256": key}):
             connection.execute(
                 tables.ca_certificates.insert(),

@@ -10,9 +10,10 @@ import hashlib
 import json
 import random
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -240,10 +241,21 @@ class Station:
     begun: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     latest: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+    boards: dict[int, Board] = field(default_factory=dict)
+    """By the number of the record in which each came last."""
 
     @property
     def order_digest(self) -> bytes:
         return sha256(named("SR-order-v1"), self.order[:576])
+
+    def copy(self) -> Station:
+        """The same ledger, to be continued otherwise."""
+        return replace(
+            self,
+            records=[dict(record) for record in self.records],
+            latest={uid: dict(issued) for uid, issued in self.latest.items()},
+            boards=dict(self.boards),
+        )
 
     def append(self, event: str, board: Board, **fields: Any) -> dict[str, Any]:
         previous = canonical(self.records[-1]) if self.records else None
@@ -264,7 +276,14 @@ class Station:
         }
         record |= fields
         self.records.append(record)
+        self.boards[len(self.records)] = board
         return record
+
+    def change(self, number: int, **fields: Any) -> None:
+        """Write other things into a record, and chain those behind it anew, as a dishonest station would."""
+        self.records[number - 1].update(fields)
+        for before, record in pairwise(self.records):
+            record["previous"] = sha256(canonical(before))
 
     def activation(self, board: Board, sequence: int, certificate: bytes, bundle: int, **fields: Any) -> bytes:
         values: dict[str, Any] = {
@@ -299,11 +318,11 @@ class Station:
         }
 
     def begin(
-        self, board: Board, *, bundle: int = 1, activation: dict[str, Any] | None = None, **fields: Any
+        self, board: Board, *, bundle: int = 1, keys: dict[str, Any] | None = None, **fields: Any
     ) -> dict[str, Any]:
         self.begun += 1
         certificate = self.line.certificate(board, self.at)
-        signed = self.activation(board, self.begun, certificate, bundle, **(activation or {}))
+        signed = self.activation(board, self.begun, certificate, bundle, **(keys or {}))
         issued = self._issued(board, self.begun, certificate, signed, bundle)
         self.latest[board.uid] = issued
         return self.append("begun", board, **issued | fields)
