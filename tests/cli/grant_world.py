@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from signer.tokens import ModuleConfig, find_module, load_module
-from tests.cli.release_world import UID, ReleaseWorld, copied
-from tests.cli.release_world import _build as build_releases
+from tests.cli.release_world import UID, ReleaseWorld, build_release, copied
 from tests.cli.world import PRODUCT, World, label
 from tests.softhsm_fixtures import close_all
 from tests.unit.reference.fake.keys import fake_key
@@ -58,7 +57,7 @@ def grant_template(world_template: World) -> Iterator[GrantWorld]:
     with pytest.MonkeyPatch.context() as patch:
         world = copied(world_template, patch, GrantWorld)
         enable_grants(world)
-        build_releases(world)
+        build_release(world)
         world.list_devices(world.devices)
         close_all(load_module(ModuleConfig(find_module("softhsm2"))))
         yield world

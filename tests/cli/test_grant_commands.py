@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
+from signer.log.audit_log import open_audit_log
 from tests.cli.grant_world import *  # noqa: F403
 from tests.cli.grant_world import UID, GrantWorld
 from tests.cli.release_world import left_in
@@ -248,3 +249,61 @@ def test_two_workers_make_what_one_makes_of_the_same_list(grant_world: GrantWorl
     package = world.granted_application()
     one, two = issue(world, package, "--workers", "1"), issue(world, package, "--workers", "2")
     assert one.stat().st_size == two.stat().st_size
+
+
+@pytest.fixture
+def logged_world(grant_world: GrantWorld) -> GrantWorld:
+    world = grant_world
+    world.ok("key", "generate", "log", "--token", "ca", "--sequence", "1", "--activate")
+    with (world.root / "strongroom.toml").open("a", encoding="utf-8") as stream:
+        stream.write('\n[log]\ntoken = "ca"\nlabel = "sr:log:-:0001"\n')
+    world.ok("audit", "init")
+    return world
+
+
+def logged(world: GrantWorld) -> list[tuple[str, str]]:
+    """Kind of each entry, and the key that it is about."""
+    with open_audit_log(world.root / "log", None) as log:
+        events = [entry.event for entry in log.entries(1)]
+    return [(event.kind.value, event.details["key_label"]) for event in events]
+
+
+def test_the_log_says_when_a_content_key_was_kept_and_used_and_the_grant_key_signed_once(
+    logged_world: GrantWorld,
+) -> None:
+    world = logged_world
+    package = world.granted_application()
+    built = logged(world)
+    assert built[0] == ("content-key-kept", label("package-wrap"))
+    issue(world, package)
+    assert logged(world)[len(built) :] == [
+        ("content-key-used", label("package-wrap")),
+        ("sign-intent", label("grant")),
+        ("sign-result", label("grant")),
+    ]
+    story = world.ok("audit", "show").out
+    assert "to unwrap the content key of package" in story
+
+
+def test_where_the_log_fails_no_content_key_is_used(logged_world: GrantWorld) -> None:
+    world = logged_world
+    package = world.granted_application()
+    (world.root / "log" / "index.sqlite").unlink()
+    out = world.out / "g.srg"
+    world.fails(ExitCode.AUDIT_LOG, "grant", "issue", "--package", package, "--devices", world.devices, "-o", out)
+    assert not out.exists()
+
+
+def test_in_production_no_command_signs_grants_directly(grant_world: GrantWorld) -> None:
+    world = grant_world
+    package = world.granted_application()
+    prepared = world.out / "p.srg"
+    world.ok("grant", "prepare", "--package", package, "--devices", world.devices, "-o", prepared)
+    text = (world.root / "strongroom.toml").read_text(encoding="utf-8")
+    production = text.replace('environment = "development"', 'environment = "production"')
+    (world.root / "strongroom.toml").write_text(production, encoding="utf-8")
+    line = world.fails(
+        ExitCode.POLICY, "grant", "issue", "--package", package, "--devices", world.devices, "-o", world.out / "g.srg"
+    )
+    assert "[SV-40]" in line
+    assert "[SV-40]" in world.fails(ExitCode.POLICY, "grant", "sign", prepared, "-o", world.out / "g.srg")
