@@ -65,16 +65,24 @@ class Speaker:
 
 
 def application_status(
-    flash: FlashDevice, board: Board, uid: bytes, platform: Platform, nonce: bytes, head: Head
+    flash: FlashDevice,
+    board: Board,
+    uid: bytes,
+    platform: Platform,
+    nonce: bytes,
+    head: Head,
+    copy: Copy | None = None,
 ) -> bytes:
     """The status as a running application answers it; `uid` has 16 bytes, `head` is the application's own.
 
+    `copy` is the bootloader copy that started it; who does not know takes the confirmed one for it.
     Raises Refused(OBJECT_SIZE) for a nonce of another size, and HEAD_CHANGED if another image is on record.
     """
     state = _read_state(flash, board)
     recorded = state.installed is not None and state.installed.head_hash == head.hash
     require(recorded, DeviceCode.HEAD_CHANGED, "the application that runs is not the one on record")
-    copy = state.boot_confirmed.copy if state.boot_confirmed is not None else Copy.A
+    if copy is None:
+        copy = state.boot_confirmed.copy if state.boot_confirmed is not None else Copy.A
     return build_status(flash, board, uid, platform, nonce, Speaker(Runs.APPLICATION, copy))
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from bootloader.link.target import Busy, ImageState
-from bootloader.reference.board import padded_uid
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.head import Head
 from bootloader.reference.journal_half import half_regions, read_journal
-from bootloader.reference.signed_status import application_status
 from bootloader.reference.start import Mailbox, MailboxRequest
 from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import SimulatedDevice
@@ -63,9 +61,7 @@ class SimulatedApplication:
         return True
 
     def signed_status(self, nonce: bytes) -> bytes:
-        device = self._device
-        uid = padded_uid(device.board, device.uid)
-        return application_status(device.flash, device.board, uid, device.platform, nonce, self._head)
+        return self._device.signed_status(nonce)
 
     def begin_upload(self, _package_size_bytes: int, /) -> NoReturn:
         self._not_here()

@@ -162,8 +162,8 @@ class SimulatedDevice:
     def signed_status(self, nonce: bytes) -> bytes:
         """What the device says and signs, in update mode or from its application; raises Refused."""
         if isinstance(self.running, ApplicationRuns):
-            args = (self.flash, self.board, padded_uid(self.board, self.uid), self.platform, nonce, self.running.head)
-            return application_status(*args)
+            facts = (self.flash, self.board, padded_uid(self.board, self.uid), self.platform)
+            return application_status(*facts, nonce, self.running.head, self.running.copy)
         return self.bootloader.signed_status(nonce)
 
     def set_option_bytes(self, option_bytes: OptionBytes) -> None:

@@ -197,6 +197,11 @@ def test_a_new_copy_on_trial() -> None:
     status = device.signed_status(NONCE)
     assert (field_of(status, "running_copy"), field_of(status, "copies")) == (b"\x01", b"\x07")
     assert field_of(status, "bootloader_version_b") == bytes.fromhex("0200000000000000")
+    assert isinstance(device.power_on(), ApplicationRuns)
+    status = device.signed_status(NONCE)
+    assert (field_of(status, "runs"), field_of(status, "running_copy")) == (b"\x02", b"\x01")
+    assert field_of(status, "copies") == b"\x07", "the application runs on a copy that nobody has confirmed"
+    device.application_requests_update()
     device.receive_trust_bundle(WORLD.genesis)
     assert field_of(device.signed_status(NONCE), "copies") == b"\x0b"
     assert isinstance(device.power_on(), ApplicationRuns)
