@@ -13,6 +13,7 @@ import msgspec
 from pki.errors import PolicyViolation
 from policies.allowed_signers import AllowedSigners
 from policies.approval import APPROVAL_NAMESPACE, Approval, decode_approval
+from policies.object_request import ObjectRequest, decode_object_request
 from policies.people import People, Person
 from policies.refusals import StatementExpired
 from policies.request import REQUEST_NAMESPACE, SigningRequest, decode_request
@@ -43,6 +44,20 @@ class AuthenticRequest(msgspec.Struct, frozen=True):
     is_user_verified: bool = False
 
 
+class AuthenticObjectRequest(msgspec.Struct, frozen=True):
+    """A request for an object that its requester signed and may make. Only `authenticate_object_request` makes one."""
+
+    request: ObjectRequest
+    requester: Person
+    key_fingerprint: str
+    is_hardware_backed: bool = False
+    is_user_verified: bool = False
+
+
+AnyAuthenticRequest = AuthenticRequest | AuthenticObjectRequest
+"""A request that approvals can be for."""
+
+
 class AuthenticApproval(msgspec.Struct, frozen=True):
     """An approval that its approver signed and may give. Only `authenticate_approvals` makes one."""
 
@@ -62,15 +77,38 @@ def authenticate_request(
     RQ-08 (the key speaks for somebody else too); StatementExpired RQ-06; and SS-… of the key and the signature.
     """
     request = decode_request(signed.statement)
+    requester, made = _requested(request, signed, signers, people, now)
+    return AuthenticRequest(request, requester, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
+
+
+def authenticate_object_request(
+    signed: SignedStatement, signers: AllowedSigners, people: People, now: datetime
+) -> AuthenticObjectRequest:
+    """The same for a request for an object other than a package, under the same rules."""
+    request = decode_object_request(signed.statement)
+    requester, made = _requested(request, signed, signers, people, now)
+    return AuthenticObjectRequest(
+        request, requester, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified
+    )
+
+
+def _requested(
+    request: SigningRequest | ObjectRequest,
+    signed: SignedStatement,
+    signers: AllowedSigners,
+    people: People,
+    now: datetime,
+) -> tuple[Person, SshSignature]:
+    """RQ-04 to RQ-08 and SS-…, in this order."""
     requester = require_requester(request.requester, people)
     require_request_in_time(request.not_after, now)
     made = _verify(signed, requester, REQUEST_NAMESPACE, signers, now)
     _require_one_person(made.key, requester, signers, people, "RQ-08")
-    return AuthenticRequest(request, requester, made.key.fingerprint, made.key.is_hardware_backed, made.user_verified)
+    return requester, made
 
 
 def authenticate_approvals(
-    request: AuthenticRequest,
+    request: AnyAuthenticRequest,
     approvals: Sequence[SignedStatement],
     signers: AllowedSigners,
     people: People,
@@ -101,7 +139,7 @@ def authenticate_approvals(
 
 
 def authenticate_approval(
-    request: AuthenticRequest, signed: SignedStatement, signers: AllowedSigners, people: People, now: datetime
+    request: AnyAuthenticRequest, signed: SignedStatement, signers: AllowedSigners, people: People, now: datetime
 ) -> AuthenticApproval:
     """One approval by itself, once form, request, approver, time and signature have passed, in this order.
 
@@ -131,7 +169,7 @@ def require_requester(person_id: str, people: People) -> Person:
     return person
 
 
-def require_approver(person_id: str, request: AuthenticRequest, people: People) -> Person:
+def require_approver(person_id: str, request: AnyAuthenticRequest, people: People) -> Person:
     """The person, if they may approve this request. Raises PolicyViolation AP-04, AP-05, AP-09."""
     person = people.find(person_id)
     if person is None:

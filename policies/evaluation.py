@@ -7,9 +7,11 @@ from datetime import datetime
 
 from policies.authentication import AuthenticApproval, AuthenticRequest
 from policies.decision import Allow, Deny, PolicyDecision, Violation
-from policies.facts import PolicyFacts, version_order
+from policies.facts import KeyFact, PolicyFacts, version_order
+from policies.object_request import ObjectRequest
 from policies.policy_set import PolicySet
-from policies.question import ACTION_OF_KIND, Approver, PolicyQuestion
+from policies.question import ACTION_OF_KIND, Approver, PolicyQuestion, Question
+from policies.request import EnvironmentName, SigningRequest
 
 
 def decide(
@@ -20,7 +22,7 @@ def decide(
     now: datetime,
 ) -> PolicyDecision:
     """Allow, or Deny with every reason (docs/spec/policies.md, "Decision"). Denies unless the engine clearly allows."""
-    violations = tuple(_before_policies(policy_set, request, facts))
+    violations = tuple(in_force(policy_set, request.request, facts.environment, facts.keys))
     if violations:
         return Deny(violations)
     return evaluate(policy_set, question_of(policy_set, request, approvals, facts, now))
@@ -60,7 +62,7 @@ def question_of(
     )
 
 
-def evaluate(policy_set: PolicySet, question: PolicyQuestion) -> PolicyDecision:
+def evaluate(policy_set: PolicySet, question: Question) -> PolicyDecision:
     """What the policies say to a question: PO-04 to PO-06."""
     query = question.cedar_query()
     answer = policy_set.engine.ask(query)
@@ -79,18 +81,20 @@ def evaluate(policy_set: PolicySet, question: PolicyQuestion) -> PolicyDecision:
     return Deny(tuple(violations))
 
 
-def _before_policies(policy_set: PolicySet, request: AuthenticRequest, facts: PolicyFacts) -> Iterator[Violation]:
-    asked = request.request
-    if asked.environment != facts.environment:
-        text = f"the request is for {asked.environment}, this authority is for {facts.environment}"
+def in_force(
+    policy_set: PolicySet, asked: SigningRequest | ObjectRequest, environment: EnvironmentName, keys: Sequence[KeyFact]
+) -> Iterator[Violation]:
+    """What must hold before policies are asked: PO-01 to PO-03."""
+    if asked.environment != environment:
+        text = f"the request is for {asked.environment}, this authority is for {environment}"
         yield Violation("PO-01", None, text)
     if asked.policy_digest != policy_set.digest:
         text = f"made under policy set {asked.policy_digest.hex()[:16]}…, in force is {policy_set.digest.hex()[:16]}…"
         yield Violation("PO-02", None, f"{text}; make a new request, and have it approved")
-    if sorted(key.key_id for key in facts.keys) != sorted(asked.key_ids):
+    if sorted(key.key_id for key in keys) != sorted(asked.key_ids):
         yield Violation("PO-03", None, "the keys examined are not those that the request names")
-    elif len({key.role for key in facts.keys}) != 1:
+    elif len({key.role for key in keys}) != 1:
         yield Violation("PO-03", None, "the keys that the request names have several roles")
-    for key in facts.keys:
+    for key in keys:
         if key.product not in {None, asked.product}:
             yield Violation("PO-03", None, f"key {key.label} is of product {key.product!r}, not {asked.product!r}")

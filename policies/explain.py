@@ -13,7 +13,7 @@ from policies.evaluation import evaluate
 from policies.near_misses import NearMiss
 from policies.policy_file import Policy
 from policies.policy_set import PolicySet
-from policies.question import Approver, PolicyQuestion, spread
+from policies.question import Approver, ObjectQuestion, PolicyQuestion, Question, spread
 
 _LABEL_WIDTH = 18
 _LINE_WIDTH = 110
@@ -31,7 +31,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     `permits` are those for this action and resource, each with what it lacks; `silent` the forbids that did not apply.
     """
 
-    question: PolicyQuestion
+    question: Question
     decision: PolicyDecision
     permits: tuple[NearMiss, ...]
     forbidding: tuple[Policy, ...]
@@ -70,7 +70,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             yield from (f"  {line}" for line in wrap(names, _LINE_WIDTH, break_on_hyphens=False))
 
 
-def explain(policy_set: PolicySet, question: PolicyQuestion, decision: PolicyDecision | None = None) -> Explanation:
+def explain(policy_set: PolicySet, question: Question, decision: PolicyDecision | None = None) -> Explanation:
     """Explain what the policies say to a question; `decision` is one that was made before policies were asked."""
     if decision is None:
         decision = evaluate(policy_set, question)
@@ -85,7 +85,7 @@ def explain(policy_set: PolicySet, question: PolicyQuestion, decision: PolicyDec
     )
 
 
-def _known(asked: PolicyQuestion) -> Iterator[tuple[str, str]]:
+def _known(asked: Question) -> Iterator[tuple[str, str]]:
     requester = Approver(asked.requester, asked.requester_is_hardware_backed)
     yield "requester", f"{_person(requester)}; roles {', '.join(asked.requester.roles)}"
     approvers = asked.counted_approvers
@@ -93,11 +93,10 @@ def _known(asked: PolicyQuestion) -> Iterator[tuple[str, str]]:
     names = "; ".join(map(_person, approvers))
     yield "approvals", f"{len(approvers)}, standing for {groups} groups: {names}" if approvers else "none that count"
     yield "keys", asked.key_role
-    yield "target", asked.target
-    yield "version", _ORDER_WORDS.get(asked.version_order, asked.version_order)
-    last = "" if asked.last_security_version is None else f", last release {asked.last_security_version}"
-    yield "security version", f"{asked.security_version}{last}"
-    yield "evidence", f"SBOM {_yes(asked.sbom)}, tests {_yes(asked.tests)}"
+    if isinstance(asked, PolicyQuestion):
+        yield from _known_of_package(asked)
+    if isinstance(asked, ObjectQuestion):
+        yield from ((name.replace("_", " "), str(value)) for name, value in asked.facts.items())
     yield "freeze windows", ", ".join(asked.freeze_windows) or "none open"
     signed = asked.signed
     of_product = f"{signed.last_day_of_product} of this product and kind ({signed.of_product} ever)"
@@ -105,7 +104,15 @@ def _known(asked: PolicyQuestion) -> Iterator[tuple[str, str]]:
     yield "signed in 24 hours", f"{signed.last_day} requests; {of_product}; {by_requester}"
 
 
-def _question_fields(asked: PolicyQuestion) -> dict[str, Any]:
+def _known_of_package(asked: PolicyQuestion) -> Iterator[tuple[str, str]]:
+    yield "target", asked.target
+    yield "version", _ORDER_WORDS.get(asked.version_order, asked.version_order)
+    last = "" if asked.last_security_version is None else f", last release {asked.last_security_version}"
+    yield "security version", f"{asked.security_version}{last}"
+    yield "evidence", f"SBOM {_yes(asked.sbom)}, tests {_yes(asked.tests)}"
+
+
+def _question_fields(asked: Question) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(asked)
     fields["requester"] = asked.requester.id
     fields["approvers"] = [approver.person.id for approver in asked.counted_approvers]

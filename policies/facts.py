@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from policies.object_request import OBJECT_KINDS, ObjectKind
 from policies.request import EnvironmentName, RequestKind, version_parts
 
 _DAY = timedelta(days=1)
@@ -33,12 +34,15 @@ class SignedBefore(msgspec.Struct, frozen=True):
 
     at: datetime
     product: str
-    kind: RequestKind
+    kind: RequestKind | ObjectKind
     requester: str
 
 
 class SignatureCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many requests were signed before this one; a day is the 24 hours before now."""
+    """How many requests were signed before this one; a day is the 24 hours before now.
+
+    Requests for packages count with one another, those for objects with those of their own kind.
+    """
 
     last_day: int = 0
     last_day_of_product: int = 0
@@ -62,11 +66,13 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_signatures(
-    signed: Iterable[SignedBefore], product: str, kind: RequestKind, requester: str, now: datetime
+    signed: Iterable[SignedBefore], product: str, kind: RequestKind | ObjectKind, requester: str, now: datetime
 ) -> SignatureCounts:
     """Count what was signed before for a request of this product, kind and requester."""
     last_day = last_day_of_product = last_day_by_requester = of_product = 0
     for item in signed:
+        if _family(item.kind) != _family(kind):
+            continue
         same = item.product == product and item.kind == kind
         of_product += same
         if item.at > now - _DAY:
@@ -79,6 +85,11 @@ def count_signatures(
         last_day_by_requester=last_day_by_requester,
         of_product=of_product,
     )
+
+
+def _family(kind: str) -> str:
+    """What is counted together: a hundred returns for repair must not hold up a security update."""
+    return kind if kind in OBJECT_KINDS else "package"
 
 
 def version_order(version: str, last: LastRelease | None) -> str:

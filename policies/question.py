@@ -16,6 +16,9 @@ ACTION_OF_KIND = {
     "application": "sign-application",
     "bootloader": "sign-bootloader",
     "factory-test": "sign-factory-test",
+    "work-order": "sign-work-order",
+    "service-order": "sign-service-order",
+    "grant-batch": "sign-grant-batch",
 }
 _TALLY = "approvals"
 
@@ -27,12 +30,8 @@ class Approver(msgspec.Struct, frozen=True):
     is_hardware_backed: bool = False
 
 
-class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """Names and meanings as in docs/spec/policies.md, "What a policy sees".
-
-    `target` is "any", "uid" or "grant"; `version_order` as `facts.version_order` says; `last_security_version` is None
-    without a last release.
-    """
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of every kind. Names and meanings as in docs/spec/policies.md, "What a policy sees"."""
 
     action: str
     environment: str
@@ -41,12 +40,6 @@ class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
     requester_is_hardware_backed: bool
     approvers: tuple[Approver, ...]
     key_role: str
-    target: str
-    version_order: str
-    security_version: int
-    last_security_version: int | None
-    sbom: bool
-    tests: bool
     freeze_windows: tuple[str, ...]
     signed: SignatureCounts
 
@@ -72,7 +65,6 @@ class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     def _context(self) -> dict[str, Any]:
         approvers = self.counted_approvers
-        before = self.security_version if self.last_security_version is None else self.last_security_version
         return {
             "approvals": {
                 "count": len(approvers),
@@ -83,11 +75,6 @@ class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
             },
             "requester_is_hardware_backed": self.requester_is_hardware_backed,
             "key_role": _uid("KeyRole", self.key_role),
-            "target": _uid("Target", self.target),
-            "version": _uid("VersionOrder", self.version_order),
-            "security_version": self.security_version,
-            "last_security_version": before,
-            "evidence": {"sbom": self.sbom, "tests": self.tests},
             "freeze": {"in_force": bool(self.freeze_windows), "windows": list(self.freeze_windows)},
             "signed": {
                 "last_day": self.signed.last_day,
@@ -105,6 +92,45 @@ class PolicyQuestion(msgspec.Struct, frozen=True, kw_only=True):
             _record("Product", self.product, [_uid("Environment", self.environment)]),
             {**_record("Tally", _TALLY, []), "tags": dict(tally)},
         ]
+
+
+class PolicyQuestion(Question, frozen=True, kw_only=True):
+    """A question about a package.
+
+    `target` is "any", "uid" or "grant"; `version_order` as `facts.version_order` says; `last_security_version` is None
+    without a last release.
+    """
+
+    target: str
+    version_order: str
+    security_version: int
+    last_security_version: int | None
+    sbom: bool
+    tests: bool
+
+    def _context(self) -> dict[str, Any]:
+        before = self.security_version if self.last_security_version is None else self.last_security_version
+        return {
+            **super()._context(),
+            "target": _uid("Target", self.target),
+            "version": _uid("VersionOrder", self.version_order),
+            "security_version": self.security_version,
+            "last_security_version": before,
+            "evidence": {"sbom": self.sbom, "tests": self.tests},
+        }
+
+
+class ObjectQuestion(Question, frozen=True, kw_only=True):
+    """A question about an object other than a package; `facts` as `object_facts.policy_facts` gives them."""
+
+    facts: dict[str, int | str | bool]
+
+    def _context(self) -> dict[str, Any]:
+        told = {
+            name: _uid("ServiceAction", str(value)) if name == "service_action" else value
+            for name, value in self.facts.items()
+        }
+        return {**super()._context(), **told}
 
 
 def spread(groups_of_people: list[list[str]]) -> int:

@@ -106,7 +106,7 @@ def test_everything_that_is_wrong_before_policies_is_named() -> None:
 OVERFLOW = """
 @id("overflow")
 @text("Adds too much.")
-forbid (principal, action, resource)
+forbid (principal, action in Action::"package", resource)
 when { context.security_version + 9223372036854775807 < 0 };
 """
 

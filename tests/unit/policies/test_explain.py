@@ -90,7 +90,7 @@ def test_as_json() -> None:
     assert fields["permits"][0]["met"] is True
     assert fields["question"]["approvers"] == ["eve", "quinn"]
     assert fields["question"]["signed"]["last_day"] == 3
-    assert len(fields["silent_forbids"]) == 10
+    assert len(fields["silent_forbids"]) == 15
 
 
 @pytest.mark.parametrize(

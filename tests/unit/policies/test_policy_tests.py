@@ -14,13 +14,13 @@ POLICIES = """\
 @text("Two approvers.")
 @needs1("two approvals")
 @needs2("any device")
-permit (principal in PersonRole::"requester", action, resource)
+permit (principal in PersonRole::"requester", action in Action::"package", resource)
 when { context.approvals.count >= 2 }
 unless { context.target == Target::"uid" };
 
 @id("sbom")
 @text("An SBOM, except for factory tests.")
-forbid (principal, action, resource)
+forbid (principal, action in Action::"package", resource)
 unless { context.evidence.sbom }
 unless { action == Action::"sign-factory-test" };
 """
