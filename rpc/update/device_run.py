@@ -73,6 +73,8 @@ class DeviceRun:
             report.result, report.reason = Result.STOPPED, "stopped; running the command again goes on from here"
         except Refused as refused:
             self._end(Result.REFUSED, refused.refusal, _fault_of(refused.rule_id))
+            if report.steps:
+                self._leave_update_mode()
         except VerificationError as error:
             self._end_with(error, Fault.VERIFICATION)
         except LinkError as error:
@@ -124,7 +126,7 @@ class DeviceRun:
         if not steps:
             self._report.result = Result.UPDATED if self._report.steps else Result.CURRENT
             return True
-        steps = self._without_a_second_upload(steps)
+        steps = self._without_a_second_upload(steps, status)
         self._require_resets_to_help(steps)
         for step in steps:
             self._job.stop.check()
@@ -153,12 +155,18 @@ class DeviceRun:
         linked_for = job.copy_of(status.board, facts.load_address) if is_bootloader else None
         return Material(job.bundles, grant, linked_for, sent=self._sent, reinstall=job.reinstalls)
 
-    def _without_a_second_upload(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """What was sent whole is not sent again. The reset that followed may not have reached the device."""
+    def _without_a_second_upload(self, steps: tuple[Step, ...], status: SignedStatus) -> tuple[Step, ...]:
+        """What was sent whole is not sent again.
+
+        The reset that followed may not have reached the device. And an application does not know which copy started it:
+        whether a new bootloader is on trial is asked in update mode.
+        """
         if not self._sent or all(step.action is not Action.UPLOAD for step in steps):
             return steps
         if not self._was_reset:
             return (Step(Action.RESET),)
+        if self._job.package.facts.package_type is PackageType.BOOTLOADER and status.runs == RUNS_APPLICATION:
+            return (Step(Action.ENTER_UPDATE_MODE),)
         raise Refused("UP-44", "the package was installed and did not stay: it failed its boot check or its starts")
 
     def _require_resets_to_help(self, steps: tuple[Step, ...]) -> None:

@@ -58,6 +58,7 @@ class DeviceReport:
     steps: list[str] = field(default_factory=list)
     rounds: int = 0
     seconds: float = 0.0
+    signed_status: str | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
     retries: int = 0
@@ -65,7 +66,7 @@ class DeviceReport:
     def read(self, status: SignedStatus) -> None:
         """Take in a status: the first says what was found, the last what was left."""
         self.uid, self.serial, self.lot, self.board = status.uid.hex(), status.serial, status.lot, status.board
-        self.left = seen(status)
+        self.left, self.signed_status = seen(status), status.raw.hex()
         if self.found is None:
             self.found = self.left
 
@@ -76,7 +77,20 @@ class DeviceReport:
 
     def as_json(self) -> dict[str, Any]:
         """Field by field."""
-        names = ("via", "uid", "serial", "lot", "board", "rule", "reason", "found", "left", "steps", "rounds")
+        names = (
+            "via",
+            "uid",
+            "serial",
+            "lot",
+            "board",
+            "rule",
+            "reason",
+            "found",
+            "left",
+            "steps",
+            "rounds",
+            "signed_status",
+        )
         fields = {name: getattr(self, name) for name in names}
         counts = {name: getattr(self, name) for name in ("bytes_sent", "bytes_received", "retries")}
         return {**fields, "result": self.result.value, "seconds": round(self.seconds, 3), **counts}
