@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cbor2
 import pytest
 from hypothesis import given
@@ -102,7 +104,7 @@ def test_keys_are_bounded() -> None:
 
 
 def test_the_device_writes_the_shortest_form() -> None:
-    value = {"off": 65536, "r": b"\0" * 24, "neg": -257, "t": True, "n": None, "images": [{"slot": 0}]}
+    value: dict[str, Any] = {"off": 65536, "r": b"\0" * 24, "neg": -257, "t": True, "n": None, "images": [{"slot": 0}]}
     assert encode(value) == cbor2.dumps(value)
     assert encode({"rc": 3}).hex() == "a162726303"
 

@@ -193,7 +193,8 @@ def test_a_broken_line_is_counted_and_forgotten(line: bytes) -> None:
 def test_portions_do_not_matter(items: list[HopPacket | bytes], sizes: list[int]) -> None:
     """Packets and console messages, one after the other, in whatever portions they arrive."""
     stream = b"".join(framed(item) if isinstance(item, HopPacket) else b"".join(encode_lines(item)) for item in items)
-    splitter, receiver, found, position = StreamSplitter(), ConsoleReceiver(2048), [], 0
+    splitter, receiver, position = StreamSplitter(), ConsoleReceiver(2048), 0
+    found: list[HopPacket | bytes] = []
     for size in [*sizes, len(stream)]:
         for item in splitter.receive(stream[position : position + size]):
             if isinstance(item, HopPacket):
