@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,11 +11,21 @@ import pytest
 
 from signer.tokens import ModuleConfig, find_module, load_module
 from tests.cli.release_world import UID, ReleaseWorld, build_release, copied
+from tests.cli.service_world import ServiceWorld
+from tests.cli.service_world import build as build_service
 from tests.cli.world import PRODUCT, World, label
 from tests.softhsm_fixtures import close_all
 from tests.unit.reference.fake.keys import fake_key
 
-__all__ = ["UID", "GrantWorld", "grant_template", "grant_world"]
+__all__ = [
+    "UID",
+    "GrantServiceWorld",
+    "GrantWorld",
+    "grant_service_template",
+    "grant_service_world",
+    "grant_template",
+    "grant_world",
+]
 
 
 class GrantWorld(ReleaseWorld):
@@ -61,6 +72,7 @@ def grant_template(world_template: World) -> Iterator[GrantWorld]:
         world.list_devices(world.devices)
         close_all(load_module(ModuleConfig(find_module("softhsm2"))))
         yield world
+    shutil.rmtree(world.folder)
 
 
 @pytest.fixture
@@ -68,3 +80,28 @@ def grant_world(grant_template: GrantWorld, monkeypatch: pytest.MonkeyPatch) -> 
     world = copied(grant_template, monkeypatch, GrantWorld)
     yield world
     close_all(load_module(ModuleConfig(find_module("softhsm2"))))
+    shutil.rmtree(world.folder)
+
+
+class GrantServiceWorld(GrantWorld, ServiceWorld):
+    """The same with people, policies and a log: what is signed in it is asked for and approved."""
+
+
+@pytest.fixture(scope="session")
+def grant_service_template(grant_template: GrantWorld) -> Iterator[GrantServiceWorld]:
+    with pytest.MonkeyPatch.context() as patch:
+        world = copied(grant_template, patch, GrantServiceWorld)
+        build_service(world)
+        close_all(load_module(ModuleConfig(find_module("softhsm2"))))
+        yield world
+    shutil.rmtree(world.folder)
+
+
+@pytest.fixture
+def grant_service_world(
+    grant_service_template: GrantServiceWorld, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[GrantServiceWorld]:
+    world = copied(grant_service_template, monkeypatch, GrantServiceWorld)
+    yield world
+    close_all(load_module(ModuleConfig(find_module("softhsm2"))))
+    shutil.rmtree(world.folder)
