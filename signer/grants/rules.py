@@ -38,6 +38,11 @@ class GrantRefused(InputRefused):
     def __init__(self, rule_id: str, reason: str) -> None:
         super().__init__(f"[{_known(rule_id)}] {reason}")
         self.rule_id = rule_id
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type[GrantRefused], tuple[str, str]]:
+        """A worker process raises it too, and it has to arrive whole."""
+        return type(self), (self.rule_id, self._reason)
 
 
 class GrantInvalid(VerificationError):
