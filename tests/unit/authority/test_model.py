@@ -55,6 +55,7 @@ def test_a_new_product_file_passes() -> None:
         ("hardware_revision_max = 1", 'hardware_revision_max = "1"', "hardware_revision_max"),
         ('recipient = "device"', 'recipient = "none"', "recipient"),
         ('recipient = "device"', 'recipient = "group"', "group_public_key"),
+        ('recipient = "device"', 'recipient = "grant"', "package-wrap"),
         ('recipient = "device"', 'recipient = "device"\ngroup_public_key = "x.pem"', "group_public_key"),
         ("root_threshold = 2", "root_threshold = 0", "root_threshold"),
         ("root_threshold = 2", "root_threshold = 4", "root_threshold"),
