@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from pki.errors import InputRefused
+from pki.errors import InputRefused, StrongroomError
 from rpc.errors import LinkClosed, LinkError, LinkTimeout
 from rpc.link import Link
 from rpc.links.bus_link import BUS_ADDRESS_MAX, BusSlaveLink
@@ -36,10 +36,11 @@ _NEXT_OF_STAR: Final = re.compile(r",(?=(?:serial|udp|tcp|chain|bus):)")
 _SERIAL_WITH_BAUD: Final = re.compile(r"(.+)@([0-9]{1,8})")
 _NETWORK_ADDRESS: Final = re.compile(r"(?:udp|tcp)://(?:[A-Za-z0-9._-]+|\[[0-9A-Za-z:.%]+\])(?::[0-9]{1,5})?")
 _ITEM_OF_LIST: Final = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
-_ASK_TIMEOUT_SECONDS: Final = 2.0
-"""An echo erases nothing; but the node may be erasing for somebody else."""
+_ASK_TIMEOUT_SECONDS: Final = 1.0
+"""An echo erases nothing; where a node is erasing for somebody else it is asked again."""
 _ASK_PER_HOP_SECONDS: Final = 0.1
-_ASK_ATTEMPTS: Final = 6
+_ASK_ATTEMPTS: Final = 12
+_ASK_EACH_ATTEMPTS: Final = 3
 _REOPEN_PAUSE_SECONDS: Final = 0.2
 
 
@@ -62,7 +63,14 @@ def open_links(via: str) -> list[NodeLink]:
     parts = _NEXT_OF_STAR.split(via.removeprefix("star:")) if via.startswith("star:") else [via]
     if len(parts) > LINKS_MAX:
         raise _refused(via[:64] + "…", f"more than {LINKS_MAX} links")
-    links = [link for part in parts for link in _links_of(part)]
+    links: list[Link] = []
+    try:
+        for part in parts:
+            links += _links_of(part)
+    except StrongroomError:
+        for link in links:
+            link.close()
+        raise
     names = [link.name for link in links]
     if len(links) > LINKS_MAX or len(set(names)) != len(names):
         raise _refused(via[:64], f"a device is named twice, or more than {LINKS_MAX} are")
@@ -88,7 +96,11 @@ def _chain(address: str, rest: str) -> list[Link]:
     port_text, hash_mark, numbers = rest.partition("#")
     port = HopStream(_byte_stream(address, port_text))
     listed = _number_list(address, numbers, 0, CHAIN_ADDRESS_MAX) if hash_mark else None
-    return [ChainNodeLink(port, number) for number in listed or range(_last_node_of(port) + 1)]
+    try:
+        return [ChainNodeLink(port, number) for number in listed or range(_last_node_of(port) + 1)]
+    except LinkError:
+        port.close()
+        raise
 
 
 def _bus(address: str, rest: str) -> list[Link]:
@@ -163,13 +175,20 @@ def _last_node_of(port: HopStream) -> int:
 
 def _where_it_breaks(port: HopStream) -> str:
     for address in range(CHAIN_ADDRESS_MAX):
-        node = ChainNodeLink(port, address)
-        try:
-            node.exchange(_echo(address), _ASK_TIMEOUT_SECONDS + address * _ASK_PER_HOP_SECONDS)
-        except LinkTimeout:
+        if not _answers(ChainNodeLink(port, address)):
             before = "nobody answers" if address == 0 else f"nodes 0 to {address - 1} answer"
             return f"{before}; node {address} is silent"
     return "no node says that the chain ends with it"
+
+
+def _answers(node: ChainNodeLink) -> bool:
+    for attempt in range(_ASK_EACH_ATTEMPTS):
+        try:
+            node.exchange(_echo(attempt), _ASK_TIMEOUT_SECONDS + node.hops * _ASK_PER_HOP_SECONDS)
+        except LinkTimeout:
+            continue
+        return True
+    return False
 
 
 def _echo(sequence: int) -> bytes:

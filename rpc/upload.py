@@ -15,8 +15,10 @@ UNCHANGED_MAX: Final = 2_048
 """Answers in a row that repeat an offset. One erases one sector: no board has nearly as many."""
 SETBACKS_MAX: Final = 16
 """Times that a device may want to have again what it had already, in one upload."""
+PROBE_AFTER: Final = 2
 PROBE_SIZE_BYTES: Final = 1
-"""What is sent to a device that is still erasing: a whole block would be thrown away again."""
+"""What is sent to a device that has repeated an offset PROBE_AFTER times: it erases a row of sectors, and would throw
+away a whole block for each. After one repeat the next block is usually taken (docs/adr/0081)."""
 
 
 @dataclass(slots=True)
@@ -36,11 +38,12 @@ class UploadPosition:
 
     @property
     def next_size_bytes(self) -> int:
-        """How many bytes go into the next request: a block, or very few while the device is erasing.
+        """How many bytes go into the next request: a block, or one while the device is erasing.
 
         The first request always carries a block, by which the device recognises an upload that it knows.
         """
-        wanted = PROBE_SIZE_BYTES if self._unchanged and self.offset else self.block_size_bytes
+        is_erasing = self._unchanged >= PROBE_AFTER and self.offset > 0
+        wanted = PROBE_SIZE_BYTES if is_erasing else self.block_size_bytes
         return min(wanted, self.size_bytes - self.offset)
 
     def answered(self, offset: int) -> None:
