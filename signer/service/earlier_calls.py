@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from signer.log.values import AuditLog, EventKind, LoggedEntry
 from signer.packages.layout import HEAD_SIZE_BYTES, SIGNATURE_OFFSETS, SIGNATURE_SIZE_BYTES
 from signer.packages.manifest import tbs_digest
 from signer.service.admission import Admitted
-from signer.service.events import intent_details
 from signer.service.shelf import Shelf, file_digest
 from signer.service.values import SignedRelease
 from signer.signing_key import verify_signature
@@ -54,17 +54,18 @@ class EarlierCalls:
         intent = self.newest(request_digest, EventKind.SIGN_INTENT)
         return intent is None or intent.index < result.index
 
-    def finished(self, admitted: Admitted) -> bool:
-        """Whether a call that did not end left a signed package of this very order, decided as it is now.
+    def finished(
+        self, request_digest: bytes, intent_details: dict[str, Any], is_signed: Callable[[Path], bool]
+    ) -> bool:
+        """Whether a call that did not end left a signed artefact of this very order, decided as it is now.
 
         Anything else that stands in its place is removed. Raises OutputError, AuditError.
         """
-        request_digest = admitted.request.request.digest
         path = self._shelf.unjudged(request_digest)
         if not path.exists():
             return False
         intent = self.newest(request_digest, EventKind.SIGN_INTENT)
-        if intent is not None and _details(intent) == intent_details(admitted) and _is_signed(path, admitted):
+        if intent is not None and _details(intent) == intent_details and is_signed(path):
             return True
         self._shelf.drop_unjudged(request_digest)
         return False
@@ -108,7 +109,7 @@ def _details(intent: LoggedEntry) -> dict[str, Any]:
     return {name: value for name, value in intent.event.details.items() if name != "resumed"}
 
 
-def _is_signed(path: Path, admitted: Admitted) -> bool:
+def is_signed_package(path: Path, admitted: Admitted) -> bool:
     """Whether a package's head is the one to be signed, and every signature in it verifies."""
     try:
         with path.open("rb") as stream:

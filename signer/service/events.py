@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from pki.errors import StrongroomError
+from policies.object_request import ObjectRequest, decode_object_request, is_object_request
 from policies.refusals import Malformed
-from policies.request import decode_request
+from policies.request import SigningRequest, decode_request
 from signer.log.values import Event, EventKind
 from signer.service.admission import Admitted
 
@@ -19,7 +20,7 @@ def intent_details(admitted: Admitted) -> dict[str, Any]:
     """The details of `sign-intent`, but for `resumed`."""
     request = admitted.request.request
     return {
-        **_subject(admitted),
+        **subject_of(admitted),
         "image_digest": request.image_digest.hex(),
         "policy_digest": request.policy_digest.hex(),
         "policy_ids": list(admitted.decision.policy_ids),
@@ -35,11 +36,11 @@ def intent_event(actor: str, details: dict[str, Any], resumed: bool) -> Event:
 
 
 def result_event(
-    actor: str, admitted: Admitted, package: tuple[bytes, int], intent_index: int, judge: str, resumed: bool
+    actor: str, subject: dict[str, Any], package: tuple[bytes, int], intent_index: int, judge: str, resumed: bool
 ) -> Event:
-    """That a package was signed and accepted. `package`: SHA-256 and size in bytes."""
+    """That a package, or another object, was signed and accepted. `package`: SHA-256 and size in bytes."""
     details = {
-        **_subject(admitted),
+        **subject,
         "package_digest": package[0].hex(),
         "package_size_bytes": package[1],
         "intent": intent_index,
@@ -49,9 +50,8 @@ def result_event(
     return Event(kind=EventKind.SIGN_RESULT, actor=actor, details=details)
 
 
-def failure_event(actor: str, admitted: Admitted, intent_index: int, failure: StrongroomError) -> Event:
+def failure_event(actor: str, subject: dict[str, Any], intent_index: int, failure: StrongroomError) -> Event:
     """That the HSM was, or may have been asked, and nothing was released."""
-    subject = _subject(admitted)
     details = {name: subject[name] for name in ("request_digest", "head_digest", "product", "kind")}
     details |= {"rule_id": rule_of(failure), "reason": reason_of(failure), "intent": intent_index}
     return Event(kind=EventKind.SIGN_FAILED, actor=actor, details=details)
@@ -67,17 +67,28 @@ def refusal_event(
         "reason": reason_of(refusal),
         "policy_digest": policy_digest.hex(),
     }
+    details |= _claims(statement)
+    return Event(kind=EventKind.REQUEST_REFUSED, actor=actor, details=details)
+
+
+def _claims(statement: bytes) -> dict[str, Any]:
+    """What a statement says of itself, as far as it can be read."""
+    request: SigningRequest | ObjectRequest
     try:
-        request = decode_request(statement)
+        if is_object_request(statement):
+            request = decode_object_request(statement)
+            head_digest = request.object_digest
+        else:
+            request = decode_request(statement)
+            head_digest = request.head_digest
     except Malformed:
-        return Event(kind=EventKind.REQUEST_REFUSED, actor=actor, details=details)
-    details |= {
-        "head_digest": request.head_digest.hex(),
+        return {}
+    return {
+        "head_digest": head_digest.hex(),
         "product": request.product,
         "kind": request.kind,
         "requester": request.requester,
     }
-    return Event(kind=EventKind.REQUEST_REFUSED, actor=actor, details=details)
 
 
 def rule_of(error: StrongroomError) -> str:
@@ -95,7 +106,8 @@ def reason_of(error: StrongroomError) -> str:
     return text if len(text) <= REASON_CHARACTERS_MAX else f"{text[: REASON_CHARACTERS_MAX - 1]}…"
 
 
-def _subject(admitted: Admitted) -> dict[str, Any]:
+def subject_of(admitted: Admitted) -> dict[str, Any]:
+    """What every entry about a package says."""
     request = admitted.request.request
     return {
         "request_digest": request.digest.hex(),

@@ -14,25 +14,33 @@ from pki.errors import OutputError, PolicyViolation
 from signer.durable import sync_folder
 
 LOCK_WAIT_SECONDS = 60.0
+PACKAGE_SUFFIX = "srp"
+OBJECT_SUFFIX = "object"
 RECORD_SIZE_BYTES_MAX = 1024 * 1024
 _LOCK_POLL_SECONDS = 0.02
 _READ_SIZE_BYTES = 1 << 20
 
 
 class Shelf:
-    """The folder `store/signed/`, and its lock. Names follow from the request's digest (32 bytes)."""
+    """The folder `store/signed/`, and its lock. Names follow from the request's digest (32 bytes).
 
-    def __init__(self, folder: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+    `suffix` is that of packages, or of other objects; the lock is the same, so that counts are exact for all.
+    """
+
+    def __init__(
+        self, folder: Path, lock_wait_seconds: float = LOCK_WAIT_SECONDS, *, suffix: str = PACKAGE_SUFFIX
+    ) -> None:
         self._folder = folder
+        self._suffix = suffix
         self._lock_wait_seconds = lock_wait_seconds
 
     def unjudged(self, request_digest: bytes) -> Path:
         """Signed, and nobody is given it yet."""
-        return self._folder / f"{request_digest.hex()}.unjudged.srp"
+        return self._folder / f"{request_digest.hex()}.unjudged.{self._suffix}"
 
     def released(self, request_digest: bytes) -> Path:
         """What callers are given."""
-        return self._folder / f"{request_digest.hex()}.srp"
+        return self._folder / f"{request_digest.hex()}.{self._suffix}"
 
     def record(self, request_digest: bytes) -> Path:
         """The record of how it came to be signed."""
