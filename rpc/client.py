@@ -38,6 +38,8 @@ others have 18."""
 _BLOCK_REPLY_KEYS: Final = frozenset({"off", "r", "match", "rsn"})
 _ASK_AGAIN_SECONDS: Final = 0.2
 _UP_TIMEOUT_SECONDS: Final = 0.5
+_RESET_FOLLOWS_SECONDS: Final = 0.08
+"""A device resets 50 ms after it has said that it will. Until then it would still answer as it was."""
 
 
 class DeviceClient:
@@ -47,6 +49,7 @@ class DeviceClient:
         self.link = link
         self._requester = Requester(link, retries, timeout_seconds)
         self._parameters: Parameters | None = None
+        self._reset_answered_at = -_RESET_FOLLOWS_SECONDS
 
     @property
     def bytes_sent(self) -> int:
@@ -84,6 +87,7 @@ class DeviceClient:
         """Ask for a reset; `boot_mode` 1 asks an application for update mode. The device answers, then resets."""
         fields: Body = {} if boot_mode is None else {"boot_mode": boot_mode}
         self._ask(Op.WRITE, Group.OS, 5, fields, "a reset", _nothing)
+        self._reset_answered_at = time.monotonic()
 
     def image_state(self) -> tuple[ImageState, ...]:
         """What is installed, unsigned."""
@@ -117,6 +121,7 @@ class DeviceClient:
     def enter_update_mode(self) -> None:
         """Ask for update mode. An application answers, then resets; DeviceRefused BUSY while it must not stop."""
         self._ask(Op.WRITE, Group.STRONGROOM, 1, {}, "update mode", _nothing)
+        self._reset_answered_at = time.monotonic()
 
     def send_trust_bundle(self, bundle: bytes) -> None:
         """Hand over the next trust bundle, or the one in force."""
@@ -144,20 +149,25 @@ class DeviceClient:
         return self._ask(Op.READ, Group.STRONGROOM, 7, {}, "its link statistics", LinkStatistics.of)
 
     def wait_until_up(self, timeout_seconds: float) -> None:
-        """Ask until the device answers again; raises the last LinkError after `timeout_seconds`."""
+        """Ask until the device answers again; raises the last LinkError after `timeout_seconds`.
+
+        After a reset that this client asked for, an answer is one from after it.
+        """
+        time.sleep(max(0.0, self._reset_answered_at + _RESET_FOLLOWS_SECONDS - time.monotonic()))
         deadline = time.monotonic() + timeout_seconds
         failure: LinkError = LinkTimeout(f"{self.link.name}: no answer within {timeout_seconds:g} s")
         while time.monotonic() < deadline:
             request = self._requester.encode(Op.WRITE, Group.OS, 0, {"d": "?"})
-            left_seconds = deadline - time.monotonic()
-            up_seconds = min(_UP_TIMEOUT_SECONDS + self._requester.hop_seconds, max(left_seconds, 0.01))
+            up_seconds = min(_UP_TIMEOUT_SECONDS + self._requester.hop_seconds, self._requester.timeout_seconds)
             try:
                 return self._requester.ask_once(request, "an echo", _nothing_of_note, up_seconds)
             except DeviceRefused:
                 return None  # it lives
+            except LinkTimeout as error:
+                failure = error
             except LinkError as error:
                 failure = error
-                time.sleep(min(_ASK_AGAIN_SECONDS, max(deadline - time.monotonic(), 0)))
+                time.sleep(_ASK_AGAIN_SECONDS)
         raise failure
 
     # How

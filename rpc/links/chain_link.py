@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from rpc.errors import NoSuchNode
+from rpc.errors import LinkTimeout, NoSuchNode
 from rpc.hop_packet import HOP_MESSAGE_SIZE_MAX_BYTES, HopFlags, HopPacket
 from rpc.link import LinkCounters, reply_among, require_size
 from rpc.links.hop_stream import HopStream
@@ -52,11 +52,14 @@ class ChainNodeLink:
         with self._port.lock:
             self._port.send(HopPacket(self._address, HopFlags.NONE, message), self.counters)
             deadline = time.monotonic() + timeout_seconds
-            while True:
-                packets = self._port.receive(deadline, self.counters)
-                reply = reply_among(self._from_this_node(packets), message, self.counters)
-                if reply is not None:
-                    return reply
+            try:
+                while True:
+                    packets = self._port.receive(deadline, self.counters)
+                    reply = reply_among(self._from_this_node(packets), message, self.counters)
+                    if reply is not None:
+                        return reply
+            except LinkTimeout:
+                raise LinkTimeout(f"no reply over {self.name} within {timeout_seconds:g} s") from None
 
     def close(self) -> None:
         """Give the port back; a later exchange with any node opens it again."""
