@@ -22,6 +22,7 @@ from rpc.addresses import open_links
 from rpc.client import DeviceClient
 
 LOOK_SECONDS = 1.0
+CHANGE_SECONDS = 0.1
 PAUSE_AFTER_FAULT_SECONDS = 1.0
 NESTS_MAX = 128
 
@@ -120,9 +121,14 @@ class Nests:
             begun = time.monotonic()
             verdict = runner.attempt(self._terms)
             self._take(nest, verdict, time.monotonic() - begun)
-            while not self._stop.is_set() and not socket_nest.wait_for_removal(LOOK_SECONDS):
-                pass
+            self._await_change(socket_nest, verdict)
             self._watcher.waits(nest)
+
+    def _await_change(self, socket_nest: SocketNest, verdict: Verdict) -> None:
+        """Until the board is out, or another one is in already: hands may be quicker than a look."""
+        while not self._stop.is_set() and not socket_nest.wait_for_removal(CHANGE_SECONDS):
+            if verdict.uid is not None and socket_nest.read_uid() not in (None, verdict.uid):
+                return
 
     def _take(self, nest: int, verdict: Verdict, seconds: float) -> None:
         with self._lock:

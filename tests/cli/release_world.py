@@ -109,7 +109,7 @@ def left_in(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-def _build(world: ReleaseWorld) -> None:
+def build_release(world: ReleaseWorld) -> None:
     world.ok("bundle", "genesis", "-p", PRODUCT, "-o", world.bundle)
     parts: list[str | Path] = []
     for copy in ("A", "B"):

@@ -104,6 +104,23 @@ class StationWorld(ReleaseWorld):
     def factory(self) -> Path:
         return self.out / "factory.hex"
 
+    def make_station_at(self, folder: Path, sub_quota: int, number: int, **changed: Any) -> None:
+        """One of several stations, each with a token and keys of its own."""
+        sequence, token = number + 1, token_name(number)
+        keys = {name: self.public_key(label(name, sequence)) for name in ("lot", "lot-ca", "station")}
+        order = self.make_order(
+            f"order-{number}",
+            sub_quota,
+            lot_public_key=keys["lot"],
+            issuing_ca=keys["lot-ca"].spki_sha256,
+            stations=(StationQuota(keys["station"].spki_sha256, sub_quota),),
+            **changed,
+        )
+        self.ok(*self.init_arguments(folder, order, token=token, issuing_ca=self.lot_ca_of(number)))
+
+    def lot_ca_of(self, number: int) -> Path:
+        return self.out / ("lot-ca.pem" if number == 0 else f"lot-ca-{number}.pem")
+
     def public_key(self, key_label: str) -> PublicKey:
         with open_key_store(self.repository.key_store_path) as store:
             found = store.key(key_label).public_key
@@ -138,9 +155,17 @@ class StationWorld(ReleaseWorld):
         path.write_bytes(order.signed(signature))
         return path
 
-    def init_arguments(self, folder: Path, order: Path, bundles: Sequence[Path] | None = None) -> list[str | Path]:
-        arguments: list[str | Path] = ["station", "init", folder, "--token", "station", "-p", PRODUCT, "--order", order]
-        arguments += ["--issuing-ca", self.lot_ca, "--factory-image", self.factory, "--hardware-type", HARDWARE_TYPE]
+    def init_arguments(
+        self,
+        folder: Path,
+        order: Path,
+        bundles: Sequence[Path] | None = None,
+        token: str = "station",  # noqa: S107 (a name)
+        issuing_ca: Path | None = None,
+    ) -> list[str | Path]:
+        arguments: list[str | Path] = ["station", "init", folder, "--token", token, "-p", PRODUCT, "--order", order]
+        arguments += ["--issuing-ca", issuing_ca or self.lot_ca, "--factory-image", self.factory]
+        arguments += ["--hardware-type", HARDWARE_TYPE]
         for bundle in bundles or [self.bundle]:
             arguments += ["--bundle", bundle]
         return arguments
@@ -226,17 +251,25 @@ def _end(process: subprocess.Popen[Any]) -> None:
             stream.close()
 
 
-def build_station(world: StationWorld) -> None:
-    """The token of the station, its keys, and the CA certificates down to the lot's."""
-    pins = ("--so-pin-file", world.root / "fake" / "so.pin", "--pin-file", world.pin_file)
-    world.ok("token", "init", "station", "--module", "softhsm", "--label", "station", *pins, "--write")
-    for role in ("lot", "lot-ca", "station"):
-        world.ok("key", "generate", role, "--token", "station", "--product", PRODUCT, "--sequence", "1", "--activate")
+def token_name(number: int) -> str:
+    """The site's name of a station's token."""
+    return "station" if number == 0 else f"station-{number}"
+
+
+def build_station(world: StationWorld, count: int = 1) -> None:
+    """Tokens for stations, with their keys, and the CA certificates down to the lots'."""
     root, production = world.out / "root-ca.pem", world.out / "production-ca.pem"
     root_key, production_key = "sr:root-ca:-:0001", "sr:production-ca:-:0001"
     world.ok("cert", "root-ca", "--key", root_key, *_ORGANIZATION, "Root CA", "-o", root)
     _issue(world, "production-ca", production_key, "Production CA", (root_key, root), production)
-    _issue(world, "lot-ca", label("lot-ca"), "Lot 7", (production_key, production), world.lot_ca)
+    pins = ("--so-pin-file", world.root / "fake" / "so.pin", "--pin-file", world.pin_file)
+    for number in range(count):
+        token, numbered = token_name(number), ("--product", PRODUCT, "--sequence", str(number + 1))
+        world.ok("token", "init", token, "--module", "softhsm", "--label", token, *pins, "--write")
+        for role in ("lot", "lot-ca", "station"):
+            world.ok("key", "generate", role, "--token", token, *numbered, "--activate")
+        lot_ca = world.lot_ca_of(number)
+        _issue(world, "lot-ca", label("lot-ca", number + 1), f"Lot 7 {number}", (production_key, production), lot_ca)
 
 
 def _issue(world: StationWorld, kind: str, key: str, name: str, ca: tuple[str, Path], out: Path) -> None:
