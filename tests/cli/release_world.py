@@ -143,7 +143,7 @@ def copied(template: World, patch: pytest.MonkeyPatch, kind: type[AnyWorld]) -> 
 def release_template(world_template: World) -> Iterator[ReleaseWorld]:
     with pytest.MonkeyPatch.context() as patch:
         world = copied(world_template, patch, ReleaseWorld)
-        _build(world)
+        build_release(world)
         close_all(load_module(ModuleConfig(find_module("softhsm2"))))
         yield world
     shutil.rmtree(world.folder)
