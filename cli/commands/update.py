@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _WAIT_SECONDS = 60.0
+_WAIT_LINK_SECONDS = 30.0
 
 
 @app.command(
@@ -66,6 +67,9 @@ def update(
     wait_confirmed: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long it may take to confirm itself.")
     ] = _WAIT_SECONDS,
+    wait_link: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long a device may be silent before it is given up.")
+    ] = _WAIT_LINK_SECONDS,
     parallel: Annotated[int, typer.Option(min=1, max=1_024, help="How many devices at a time.")] = PARALLEL,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report (JSON); it must not exist yet.")
@@ -98,7 +102,7 @@ def update(
             copy_of=copy_finder(board or []),
             random_bytes=secrets.token_bytes,
             observer=observer,
-            patience=Patience(safe_seconds=wait_safe, confirmed_seconds=wait_confirmed),
+            patience=Patience(safe_seconds=wait_safe, confirmed_seconds=wait_confirmed, link_seconds=wait_link),
             is_dry_run=dry_run,
             reinstalls=reinstall,
         )

@@ -17,9 +17,11 @@ from bootloader.simulation.device_file import decode_device, encode_device
 from bootloader.simulation.operational import make_operational_simulation_only
 from pki.values import PublicKey
 from tests.links.served import ROOT, device_in
-from tests.scenarios.world import World, image_of
+from tests.scenarios.world import World
 from tests.unit.reference import builders
 from tests.unit.reference.fake.keys import FakeKey, fake_key
+from tests.unit.reference.grants_by_hand import GrantPlan, Recipient, batch_of, leaf_of
+from tests.vectors.generator.grants import levels
 
 PRODUCT_ID = builders.PRODUCT_ID
 GROUP = {"target": builders.ANY_DEVICE, "recipient_mode": builders.MODE_GROUP, "recipient": fake_key("group agreement")}
@@ -143,5 +145,23 @@ def identity_key(number: int) -> PublicKey:
     return PublicKey(identity_of(number).public)
 
 
-def image(text: str, size_bytes: int) -> bytes:
-    return image_of(text, size_bytes)
+def granted_application(version: int, size_bytes: int = 9_000) -> tuple[bytes, builders.PackagePlan]:
+    """A package whose content key comes in a grant, and its plan."""
+    fields = {"target": builders.GRANT_REQUIRED, "recipient_mode": builders.MODE_GRANT}
+    plan = world(0, size_bytes).application_plan(version, **fields)
+    return builders.build_package(plan), plan
+
+
+def write_grants(path: Path, plan: builders.PackagePlan, numbers: Sequence[int]) -> Path:
+    """A file of grants for these devices, by hand (docs/spec/grant.md, section 4)."""
+    recipients = [Recipient(uid=world(number).padded_uid, agreement=agreement_of(number)) for number in numbers]
+    grants = GrantPlan(
+        recipients=sorted(recipients, key=lambda recipient: recipient.uid),
+        head_hash=builders.sha256(builders.build_head(plan)),
+        content_key=plan.content_key,
+        image_salt=plan.image_salt,
+    )
+    leaves = [leaf_of(grants, recipient) for recipient in grants.recipients]
+    body = batch_of(grants) + b"".join(leaves) + b"".join(b"".join(level) for level in levels(leaves))
+    path.write_bytes(body + builders.sha256(body))
+    return path
