@@ -8,7 +8,6 @@ from provisioning.registry.address import PostgresAddress
 from provisioning.registry.errors import (
     RegistryBusy,
     RegistryError,
-    RegistryMissing,
     RegistryUnreachable,
     RegistryUnsafe,
     RegistryUnwritable,
@@ -76,8 +75,6 @@ def _advice(state: str, said: str) -> tuple[type[RegistryError], str]:
 
 _ADVICE: tuple[tuple[str, type[RegistryError], str], ...] = (
     ("08", RegistryUnreachable, "the connection failed"),
-    ("28", RegistryUnreachable, "the server does not let us in"),
-    ("3D", RegistryMissing, "there is no such database; make it with `createdb`"),
     ("57P03", RegistryUnreachable, "the server is starting or stopping; try again"),
     ("57", RegistryUnreachable, "the server stopped this"),
     ("55P03", RegistryBusy, "another process has kept it locked; try again"),

@@ -49,7 +49,11 @@ def open_registry(url: str) -> Registry:
     reached.
     """
     database = Database(parse_address(url))
-    database.require_current()
+    try:
+        database.require_current()
+    except BaseException:
+        database.dispose()
+        raise
     return Registry(database)
 
 

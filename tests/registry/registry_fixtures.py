@@ -17,6 +17,7 @@ from provisioning.registry.registry import Registry, open_registry
 from provisioning.registry.tables import metadata
 from tests.postgres_fixtures import PostgresServer
 from tests.registry.production_line import Line
+from tests.registry.world import close_databases
 
 __all__ = ["kind", "line", "open_registries", "registry", "sqlite_template", "url", "url_of_kind"]
 
@@ -44,7 +45,7 @@ def url_of_kind(kind: str, request: pytest.FixtureRequest, tmp_path_factory: pyt
 
 
 @pytest.fixture
-def url(url_of_kind: str, kind: str, sqlite_template: bytes) -> str:
+def url(url_of_kind: str, kind: str, sqlite_template: bytes, open_registries: dict[str, Registry]) -> str:
     """The address of an empty registry. PostgreSQL's is emptied, as only its superuser can, past the triggers."""
     if kind == "sqlite":
         path = Path(url_of_kind.removeprefix("sqlite:///"))
@@ -64,6 +65,7 @@ def open_registries() -> Iterator[dict[str, Registry]]:
     yield found
     for registry in found.values():
         registry.close()
+    close_databases()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from provisioning.registry.trust import Trust
 from tests.registry.production_line import NOW, Key, Line, Station
 
 WHO = "tester"
+_OPEN: list[Database] = []
 
 
 def new_station(line: Line, quota: int = 10, **order: Any) -> Station:
@@ -33,7 +34,7 @@ def take(registry: Registry, file: bytes, trust: Trust, **options: Any) -> Birth
 
 def rows_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table."""
-    with _database(url).reading() as connection:
+    with database_of(url).reading() as connection:
         return {
             name: sorted((tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")), key=repr)  # noqa: S608
             for name in metadata.tables
@@ -44,13 +45,21 @@ def sizes_of(url: str) -> list[tuple[Any, ...]]:
     """How many rows each table has, and where the ledgers end: what no refused import may change."""
     counts = " UNION ALL ".join(f"SELECT '{name}', count(*), '' FROM {name}" for name in metadata.tables)  # noqa: S608
     ends = "SELECT 'end', sum(last_number), max(head) FROM ledgers"
-    with _database(url).reading() as connection:
+    with database_of(url).reading() as connection:
         return sorted(tuple(row) for row in connection.exec_driver_sql(f"{counts} UNION ALL {ends}"))
 
 
 @cache
-def _database(url: str) -> Database:
-    return Database(parse_address(url))
+def database_of(url: str) -> Database:
+    """Opened when first asked for; `close_databases` ends them all."""
+    _OPEN.append(Database(parse_address(url)))
+    return _OPEN[-1]
+
+
+def close_databases() -> None:
+    while _OPEN:
+        _OPEN.pop().dispose()
+    database_of.cache_clear()
 
 
 def refuses(registry: Registry, url: str, rule: str, file: bytes, trust: Trust, **options: Any) -> str:
