@@ -42,7 +42,12 @@ from bootloader.reference.records import (
     ServiceStarted,
 )
 from bootloader.reference.running import RunningCopy
-from bootloader.reference.service_order import ServiceOrder, parse_service_order, verify_service_signer
+from bootloader.reference.service_order import (
+    SERVICE_ORDER,
+    ServiceOrder,
+    parse_service_order,
+    verify_service_signer,
+)
 from bootloader.reference.state import DeviceState
 from bootloader.reference.update_mode import UpdateSession
 from bootloader.reference.work_order import WorkOrder
@@ -136,6 +141,8 @@ class LifecycleSession:
         Raises Refused; after FLASH_WRITE the next start says what the device is.
         """
         running = self._running
+        if running.state.service_started is not None:
+            return self._receive_again(data, running.state.service_started)
         with self._recorded_refusal():
             order = parse_service_order(data)
             verify_service_signer(order, running.bundle)
@@ -146,6 +153,18 @@ class LifecycleSession:
             self._updates.end_upload()
             lifecycle = self._carry_out(order)
         return self._receipt(lifecycle, order.nonce, order.digest)
+
+    def _receive_again(self, data: bytes, started: ServiceStarted) -> bytes:
+        """The order that is being carried out confirms a copy that did not take it itself, so that it goes on with it.
+
+        Any other is SERVICE_PENDING. The nonce was judged when it was taken, and its digest is on record.
+        """
+        same = len(data) == SERVICE_ORDER.size_bytes and SERVICE_ORDER.digest(data) == started.order_digest
+        require(same, DeviceCode.SERVICE_PENDING, "another service order is being carried out")
+        order = parse_service_order(data)
+        verify_service_signer(order, self._running.bundle)
+        self._running.confirm_itself()
+        return self._receipt(SERVICE_LIFECYCLES[order.action], order.nonce, order.digest)
 
     def _carry_out(self, order: ServiceOrder) -> Lifecycle:
         """Do what can be done at once; the state of life that follows."""

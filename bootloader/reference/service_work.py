@@ -50,7 +50,10 @@ def _erase(running: RunningCopy, region: Region) -> None:
 
 
 def without_what_service_destroys(state: DeviceState) -> DeviceState:
-    """What stays: device, floors, trust bundle, bootloader copies, the order itself, events."""
+    """What stays: device, floors, trust bundle, bootloader copies, the order itself, events.
+
+    A record that is unknown may be a key of a later version, and goes too.
+    """
     started = tuple(entry for entry in state.installs_started if entry.region is not InstallRegion.APPLICATION)
-    keys_gone = replace(state, keys=None, group_key=None, activated=None, pending_grant=None)
+    keys_gone = replace(state, keys=None, group_key=None, activated=None, pending_grant=None, unknown=())
     return replace(keys_gone, installed=None, app_trial=None, app_confirmed=None, installs_started=started)

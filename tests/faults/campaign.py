@@ -18,15 +18,21 @@ from random import Random
 
 from bootloader.reference.board import Copy
 from bootloader.reference.codes import Refused
+from bootloader.reference.records import Floors
 from bootloader.simulation.cuts import single_operations
 from bootloader.simulation.device import SimulatedDevice
 from bootloader.simulation.sim_flash import FlashSnapshot, Operation, PowerCut, SimFlash, Tear
+from tests.faults.life_recovery import recover_life
+from tests.faults.life_scenarios import LIFE_SCENARIOS, LifeScenario, RecordingPlatform, factory_test_image
+from tests.faults.life_witness import LifeWitness
 from tests.faults.recovery import Outcome, recover
-from tests.faults.scenarios import SCENARIOS, SECOND_IMAGE, WORLD, Scenario, known_images, scenario_named
+from tests.faults.scenarios import SCENARIOS, SECOND_IMAGE, WORLD, Scenario, known_images
 from tests.faults.witness import Secrets, Violation, Witness
 from tests.unit.reference.fake.keys import fake_key
 
 Variant = tuple[Tear, int]
+AnyScenario = Scenario | LifeScenario
+ALL_SCENARIOS: tuple[AnyScenario, ...] = (*SCENARIOS, *LIFE_SCENARIOS)
 
 # Every way in which one operation is cut: what the tear leaves, and the seed of its chances.
 # "After" operation n leaves what "before" operation n + 1 does; only the last one is cut after it.
@@ -53,13 +59,17 @@ PARTS = 40
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario, run once without a cut: the flash before it, and its operations one by one."""
+    """A scenario, run once without a cut: the flash before it, and its operations one by one.
 
-    scenario: Scenario
+    `drawn` counts what the device's random generator had given when it was over.
+    """
+
+    scenario: AnyScenario
     device: SimulatedDevice
     before: FlashSnapshot
     operations: tuple[Operation, ...]
     witness: Witness
+    drawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ class Shard:
 def prepare(name: str) -> Prepared:
     scenario = scenario_named(name)
     device = scenario.start()
+    if isinstance(scenario, LifeScenario):
+        return _prepare_life(scenario, device)
     before = device.flash.snapshot()
     floors = device.bootloader.running.state.floors
     operations = log_of(device, scenario)
@@ -84,7 +96,25 @@ def prepare(name: str) -> Prepared:
     return Prepared(scenario, device, before, operations, witness)
 
 
-def log_of(device: SimulatedDevice, scenario: Scenario) -> tuple[Operation, ...]:
+def _prepare_life(scenario: LifeScenario, device: SimulatedDevice) -> Prepared:
+    platform = device.platform
+    assert isinstance(platform, RecordingPlatform)
+    before = device.flash.snapshot()
+    floors = Floors() if None in scenario.passes else device.bootloader.running.state.floors
+    operations = log_of(device, scenario)
+    images = dict((*known_images().items(), factory_test_image()))
+    facts = (device, before, floors, images, secrets(), scenario.may_change, (WORLD.genesis,))
+    known_keys = tuple(fake_key(name).private for name in ("device agreement", "group agreement"))
+    witness = LifeWitness(*facts, scenario=scenario, known_keys=known_keys)
+    return Prepared(scenario, device, before, operations, witness, len(platform.drawn))
+
+
+def scenario_named(name: str) -> AnyScenario:
+    (scenario,) = [scenario for scenario in ALL_SCENARIOS if scenario.name == name]
+    return scenario
+
+
+def log_of(device: SimulatedDevice, scenario: AnyScenario) -> tuple[Operation, ...]:
     device.flash.log = []
     scenario.act(device)
     operations = tuple(single_operations(device.flash.log, device.flash.write_unit_bytes))
@@ -200,10 +230,14 @@ def _variants_at(kinds: Mapping[int, Sequence[Variant]], number: int) -> Sequenc
 def recover_from(prepared: Prepared, where: str, *, again: bool = False) -> Outcome:
     """Recover from the flash as it is; a Violation says where the power had failed. `again`: during a recovery."""
     scenario = prepared.scenario.in_recovery() if again else prepared.scenario
-    prepared.witness.may_change = scenario.may_change
+    witness = prepared.witness
+    witness.may_change = scenario.may_change
     prepared.device.mailbox = None
     try:
-        return recover(scenario, prepared.witness)
+        if isinstance(scenario, LifeScenario):
+            assert isinstance(witness, LifeWitness)
+            return recover_life(scenario, witness, drawn_before=None if again else prepared.drawn)
+        return recover(scenario, witness)
     except (AssertionError, Refused) as error:
         raise Violation(f"{prepared.scenario.name}, cut {where}: {error}") from error
 
@@ -227,7 +261,7 @@ def second_cut_sample(seed: str, count: int) -> list[int]:
 def shards() -> tuple[Shard, ...]:
     """The whole campaign, in pieces of about the same size."""
     pieces = []
-    for scenario in SCENARIOS:
+    for scenario in ALL_SCENARIOS:
         count = len(prepare(scenario.name).operations)
         pieces += [Shard(scenario.name, at, at + SHARD_OPERATIONS) for at in range(0, count, SHARD_OPERATIONS)]
         steps = range(0, len(first_cut_sample(scenario.name)), SHARD_FIRST_CUTS)
@@ -281,7 +315,7 @@ def count_campaign() -> int:
 def run_sample(seconds: float) -> float:
     """Scenarios (cut, recover, examine) per second of one process, over single cuts spread evenly over the campaign."""
     random = Random("sample")
-    places = [(s.name, n) for s in SCENARIOS for n in range(len(prepare(s.name).operations))]
+    places = [(s.name, n) for s in ALL_SCENARIOS for n in range(len(prepare(s.name).operations))]
     random.shuffle(places)
     done, begin = 0, time.perf_counter()
     for name, number in places:

@@ -22,6 +22,11 @@ class Outcome(Enum):
     NEW = "runs the new image"
     SAME = "runs its only image"
     WAITS = "waits for the package"
+    LOCKED = "is LOCKED"
+    OPERATIONAL = "is OPERATIONAL"
+    RMA = "is in RMA"
+    DECOMMISSIONED = "is DECOMMISSIONED"
+    NO_STATE = "has no readable state"
 
 
 def recover(scenario: Scenario, witness: Witness) -> Outcome:

@@ -9,8 +9,8 @@ import pytest
 
 from bootloader.simulation.sim_flash import Tear
 from tests.faults import campaign, scenarios
+from tests.faults.campaign import ALL_SCENARIOS
 from tests.faults.recovery import Outcome
-from tests.faults.scenarios import SCENARIOS, Scenario
 
 # The first start after the cut may end so, over the whole scenario, and every one of these does occur.
 EXPECTED = {
@@ -27,21 +27,30 @@ EXPECTED = {
     "trust bundle succession": {Outcome.OLD, Outcome.NEW},
     "trust bundle chain of two": {Outcome.OLD, Outcome.NEW},
     "trust bundle to a copy on trial": {Outcome.OLD, Outcome.NEW},
+    "keys made at a challenge": {Outcome.LOCKED},
+    "activation": {Outcome.LOCKED, Outcome.OPERATIONAL},
+    "activation with injected keys and a compaction": {Outcome.LOCKED, Outcome.OPERATIONAL},
+    "activation after a factory test": {Outcome.LOCKED, Outcome.OPERATIONAL},
+    "return for repair": {Outcome.OPERATIONAL, Outcome.RMA},
+    "return for repair to a copy on trial": {Outcome.OPERATIONAL, Outcome.RMA},
+    "decommissioning of a locked device": {Outcome.LOCKED, Outcome.DECOMMISSIONED},
+    "re-provisioning after repair": {Outcome.RMA, Outcome.LOCKED},
+    "re-provisioning without a state": {Outcome.NO_STATE, Outcome.LOCKED},
 }
 
 
-def name_of(scenario: Scenario) -> str:
+def name_of(scenario: campaign.AnyScenario) -> str:
     return scenario.name
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
-def test_cut_once_it_recovers(scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=name_of)
+def test_cut_once_it_recovers(scenario: campaign.AnyScenario) -> None:
     outcomes = campaign.sample_of(scenario.name, 90)
     assert set(outcomes) == EXPECTED.get(scenario.name, {Outcome.NEW})
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
-def test_cut_twice_it_recovers(scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=name_of)
+def test_cut_twice_it_recovers(scenario: campaign.AnyScenario) -> None:
     outcomes: list[Outcome] = []
     for at in range(0, len(campaign.first_cut_sample(scenario.name)), 12):
         outcomes += campaign.second_cuts(scenario.name, at, at + 1)
@@ -70,7 +79,7 @@ def test_every_tear_is_made_at_every_operation() -> None:
 
 
 def test_the_shards_are_the_whole_campaign() -> None:
-    for scenario in SCENARIOS:
+    for scenario in ALL_SCENARIOS:
         total = len(campaign.prepare(scenario.name).operations)
         shards = [shard for shard in campaign.shards() if shard.scenario == scenario.name and not shard.second]
         covered = [number for shard in shards for number in range(shard.first, min(shard.last, total))]
@@ -93,6 +102,6 @@ def test_an_operation_cut_before_it_begins_leaves_what_the_one_before_left() -> 
 
 def test_the_bench_gets_a_rate_and_a_count() -> None:
     assert campaign.run_sample(0.2) > 0
-    operations = sum(len(campaign.prepare(scenario.name).operations) for scenario in SCENARIOS)
-    seconds = sum(len(campaign.first_cut_sample(scenario.name)) for scenario in SCENARIOS) * campaign.SECOND_CUTS
-    assert campaign.count_campaign() == operations * len(campaign.VARIANTS) + len(SCENARIOS) + seconds
+    operations = sum(len(campaign.prepare(scenario.name).operations) for scenario in ALL_SCENARIOS)
+    seconds = sum(len(campaign.first_cut_sample(scenario.name)) for scenario in ALL_SCENARIOS) * campaign.SECOND_CUTS
+    assert campaign.count_campaign() == operations * len(campaign.VARIANTS) + len(ALL_SCENARIOS) + seconds

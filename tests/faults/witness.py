@@ -223,7 +223,7 @@ class Witness:
         self._bundle_seen = place
         for _ in range(READINGS):
             again = self.read_state()
-            demand(again is not None and _settled(again) == _settled(state), "the journal reads otherwise each time")
+            demand(again is not None and settled(again) == settled(state), "the journal reads otherwise each time")
         self._demand_copy(running.copy)
         if isinstance(running, ApplicationRuns):
             self.demand_whole(self.device.board.application, running.head.hash)
@@ -234,7 +234,7 @@ class Witness:
         self.demand_whole(self.device.board.copy_region(copy), self.device.bootloader.running.head.hash)
 
 
-def _settled(state: DeviceState) -> DeviceState:
+def settled(state: DeviceState) -> DeviceState:
     """A state without the count of a bootloader's attempts: a torn mark may count or not, each time it is read."""
     if state.boot_trial is None:
         return state

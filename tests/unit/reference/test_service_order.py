@@ -16,6 +16,7 @@ from bootloader.reference.records import (
     Lifecycle,
     ServiceAction,
     ServiceStarted,
+    Unknown,
 )
 from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import ApplicationRuns, InUpdateMode, PowerOn, SimulatedDevice
@@ -110,6 +111,7 @@ def test_keys_and_application_are_destroyed_at_the_next_start(action: int, lifec
     assert board.application_data is not None
     device.flash.load(board.application_data.address, b"a patient's data")
     secrets, floors, bundle = secrets_of(device), state_of(device).floors, state_of(device).trust_bundle
+    device.bootloader.running.journal.append(Unknown(77, 1, b"a key of a later version"))
     challenge = device.challenge(HOST.public)
     order = build_service_order(ServicePlan(action=action), challenge)
     receipt = device.receive_service_order(order)
@@ -120,11 +122,12 @@ def test_keys_and_application_are_destroyed_at_the_next_start(action: int, lifec
     assert device.power_on(PowerOn.WARM) == LISTENS
     assert lifecycle_of(device) == lifecycle
     flash = flash_of(device)
-    assert not any(secret in flash for secret in secrets)
+    assert not any(secret in flash for secret in (*secrets, b"later version"))
     for region in (board.application, board.application_data):
         begin = region.address - board.flash_address
         assert flash[begin : begin + region.size_bytes].count(0xFF) == region.size_bytes
     state = state_of(device)
+    assert state.unknown == ()
     gone = (state.keys, state.group_key, state.activated, state.installed, state.pending_grant, state.service_started)
     assert gone == (None,) * 6
     assert (state.floors, state.trust_bundle) == (floors, bundle)
@@ -210,6 +213,22 @@ def test_a_copy_that_is_not_confirmed_destroys_nothing() -> None:
     assert device.power_on() == InUpdateMode(DeviceCode.SERVICE_PENDING, Copy.B)
     assert lifecycle_of(device) == Lifecycle.OPERATIONAL
     assert state_of(device).keys is not None
+
+
+def test_the_same_order_again_lets_the_copy_that_is_left_carry_it_out() -> None:
+    device = listening_at_work()
+    secrets = secrets_of(device)
+    order = build_service_order(ServicePlan(), device.challenge(HOST.public))
+    receipt = device.receive_service_order(order)
+    device.flash.corrupt(device.board.bootloader_a.address + 2000, bytes(16))
+    assert device.power_on() == InUpdateMode(DeviceCode.SERVICE_PENDING, Copy.B)
+    other = build_service_order(ServicePlan(action=DECOMMISSION), device.challenge(HOST.public))
+    assert code_of(device.receive_service_order, other) is DeviceCode.SERVICE_PENDING
+    assert code_of(device.receive_service_order, order[:192] + bytes(64)) is DeviceCode.SIGNATURE_INVALID
+    assert device.receive_service_order(order) == receipt
+    assert device.power_on() == InUpdateMode(DeviceCode.NO_APPLICATION, Copy.B)
+    assert lifecycle_of(device) == Lifecycle.RMA
+    assert not any(secret in flash_of(device) for secret in secrets)
 
 
 def test_an_order_ends_the_trial_of_the_other_copy_so_that_it_is_carried_out_at_once() -> None:
