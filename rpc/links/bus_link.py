@@ -64,20 +64,20 @@ class BusSlaveLink:
         with self._port.lock:
             self._port.send(HopPacket(self._address, HopFlags.NONE, message), self.counters)
             answered_by = min(deadline, time.monotonic() + _ADAPTER_TIMEOUT_SECONDS)
-            while True:
-                for packet in self._port.receive(answered_by, self.counters):
-                    if packet.address != self._address:
+            try:
+                while True:
+                    for packet in self._port.receive(answered_by, self.counters):
+                        if packet.address == self._address and _answers(packet, is_write=bool(message)):
+                            return packet.message
                         self.counters.skipped_replies += 1
-                    elif packet.flags == _NO_SLAVE:
-                        raise NoSuchNode(f"{self.name}: no slave acknowledges this address")
-                    elif _answers(packet, is_write=bool(message)):
-                        return packet.message
-                    else:
-                        self.counters.skipped_replies += 1
+            except LinkTimeout:
+                raise LinkTimeout(f"the adapter of {self.name} does not answer") from None
 
 
 def _answers(packet: HopPacket, *, is_write: bool) -> bool:
-    """Whether this can be the answer; what can not is of a transaction that was given up."""
+    """Whether this can be the answer; what can not is of a transaction that was given up. Raises NoSuchNode."""
+    if packet.flags == _NO_SLAVE:
+        raise NoSuchNode(f"no slave of the bus acknowledges address {packet.address}")
     if is_write:
         return packet.flags == _ACKNOWLEDGED and not packet.message
     return packet.flags == _BUSY or (packet.flags == _ACKNOWLEDGED and bool(packet.message))

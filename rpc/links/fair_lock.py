@@ -1,7 +1,7 @@
 """A lock that is granted in the order in which it was asked for.
 
-Several devices share the port of a chain or a bus, one thread each; threading.Lock would let the one that has just
-released it take it again, and the others would time out.
+Several devices share the port of a chain or a bus, one thread each. threading.Lock promises no order: the one that has
+just released it may take it again (docs/adr/0082).
 """
 
 from __future__ import annotations

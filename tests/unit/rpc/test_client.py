@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,21 +127,22 @@ def test_at_most_5_percent_are_sent_beyond_the_package(kind: str) -> None:
 # Faults
 
 
+FAULTS: dict[str, dict[str, Any]] = {
+    "lost": {"lose": 0.05},
+    "doubled": {"double": 0.2},
+    "delayed": {"delay": 0.05, "delay_seconds": 2 * QUICK_SECONDS},
+    "all of it": {"lose": 0.02, "double": 0.05, "delay": 0.02, "delay_seconds": 2 * QUICK_SECONDS},
+}
+
+
 @pytest.mark.parametrize(
-    "faults",
-    [
-        Faults(lose=0.05),
-        Faults(double=0.2),
-        Faults(delay=0.05, delay_seconds=2 * QUICK_SECONDS),
-        Faults(lose=0.02, double=0.05, delay=0.02, delay_seconds=2 * QUICK_SECONDS),
-    ],
-    ids=["lost", "doubled", "delayed", "all of it"],
+    ("kind", "fault"),
+    [*(("udp", fault) for fault in FAULTS), *((kind, "all of it") for kind in LINKS if kind != "udp")],
 )
-def test_a_package_arrives_whole_over_a_faulty_line(serve: Serve, faults: Faults) -> None:
-    device = FakeDevice()
-    faults.__post_init__()  # the same row of faults on each link
+def test_a_package_arrives_whole_over_a_faulty_line(kind: str, fault: str) -> None:
+    device, faults = FakeDevice(), Faults(**FAULTS[fault])
     package = PACKAGE[:40_000]
-    with serve(device, faults) as via, client_of(via, retries=12, timeout_seconds=QUICK_SECONDS) as client:
+    with LINKS[kind](device, faults) as via, client_of(via, retries=12, timeout_seconds=QUICK_SECONDS) as client:
         client.send_trust_bundle(b"t" * 2304)
         upload(client, package)
         assert device.uploads[0] == package
@@ -325,6 +327,15 @@ def test_tcp_is_given_up_where_what_comes_is_no_message() -> None:
 
 
 # What is asked of the caller
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("udp", 1472), ("chain", 2048), ("bus", 2048), ("serial", 8190)])
+def test_lk_06_a_message_that_the_link_does_not_carry_is_not_sent(kind: str, largest: int) -> None:
+    device = FakeDevice()
+    with LINKS[kind](device, Faults()) as via, client_of(via) as client:
+        with pytest.raises(LinkError, match=f"LK-06.*at most {largest}"):
+            client.link.exchange(bytes(largest + 1), 1.0)
+        assert client.bytes_sent == 0
 
 
 @pytest.mark.parametrize(
