@@ -348,12 +348,15 @@ def refuse_release_role(repository: AuthorityRepository, label: str) -> None:
     from pki.key_specs import parse_key_label
     from pki.roles import Role
 
-    release_roles = (Role.APPLICATION_RELEASE, Role.BOOTLOADER_RELEASE, Role.PRODUCTION, Role.GRANT)
+    release_roles = (
+        Role.APPLICATION_RELEASE, Role.BOOTLOADER_RELEASE, Role.PRODUCTION, Role.GRANT, Role.SERVICE,
+    )  # fmt: skip
     if repository.authority.environment.value == "production" and parse_key_label(label).role in release_roles:
         raise PolicyViolation(
             "SV-40",
-            f"in production key {label} signs what was asked for and approved, and nothing else: `strongroom package "
-            "prepare`, `package request`, `approve`, and then `package sign --request`",
+            f"in production key {label} signs what was asked for and approved, and nothing else: `prepare` it, "
+            "`request` it, `approve`, and then `sign --request` (of `strongroom package`, `workorder`, `service`, "
+            "`grant`)",
         )
 
 

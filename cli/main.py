@@ -33,6 +33,8 @@ class _Strongroom(LazyGroup):
         "bundle": ("cli.commands.bundle", "Make and verify trust bundles."),
         "package": ("cli.commands.package", "Prepare, sign, verify and compare firmware packages."),
         "grant": ("cli.commands.grant", "Grant packages to devices: any number, under one signature."),
+        "workorder": ("cli.commands.workorder", "Order devices: prepare, request, sign, show work orders."),
+        "service": ("cli.commands.service", "Order repair, decommissioning or re-provisioning of one device."),
         "ceremony": ("cli.commands.ceremony", "Plan, rehearse, run, resume and verify key ceremonies."),
         "approve": ("cli.commands.approve", "Approve a request to sign a package."),
         "audit": ("cli.commands.audit", "Keep, read and verify the audit log."),

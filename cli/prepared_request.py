@@ -12,6 +12,7 @@ import msgspec
 
 from pki.errors import ConfigurationError, InputRefused, PolicyViolation, WrongTarget
 from policies.authentication import AuthenticRequest, SignedStatement, authenticate_request
+from policies.object_request import ObjectRequest
 from policies.request import SigningRequest
 from signer.packages.file_blocks import blocks_of
 from signer.packages.manifest import tbs_digest
@@ -91,12 +92,17 @@ def accepted_request(repository: AuthorityRepository, signed: SignedStatement, n
     signing service would.
     """
     authentic = authenticate_request(signed, repository.allowed_signers(), repository.people, now)
-    environment = repository.authority.environment.value
-    if authentic.request.environment != environment:
-        raise PolicyViolation("SV-03", f"the request is for {authentic.request.environment}, this is {environment}")
-    if authentic.request.policy_digest != repository.policy_set().digest:
-        raise PolicyViolation("SV-04", "the policies have changed since the request was made; ask for a new request")
+    require_for_here(repository, authentic.request)
     return authentic
+
+
+def require_for_here(repository: AuthorityRepository, request: SigningRequest | ObjectRequest) -> None:
+    """Raises PolicyViolation SV-03 (environment), SV-04 (policies changed)."""
+    environment = repository.authority.environment.value
+    if request.environment != environment:
+        raise PolicyViolation("SV-03", f"the request is for {request.environment}, this is {environment}")
+    if request.policy_digest != repository.policy_set().digest:
+        raise PolicyViolation("SV-04", "the policies have changed since the request was made; ask for a new request")
 
 
 def fields_of_package(repository: AuthorityRepository, prepared: Path) -> dict[str, Any]:

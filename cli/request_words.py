@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cli.request_differences import Difference, LastRelease, shown
-from policies.authentication import AuthenticApproval, AuthenticRequest
+from policies.authentication import AnyAuthenticRequest, AuthenticApproval
 from policies.request import SigningRequest
 
 _TARGETS = {"any": "any device of the product", "grant": "devices that hold a grant for it"}
@@ -20,17 +20,17 @@ def request_lines(request: SigningRequest, requester: str, now: datetime) -> lis
         f"{request.product}: {request.kind} {request.version}, security version {request.security_version}, "
         f"for {request.environment.upper()}",
         "",
-        _row("for", _target(request)),
-        _row("asked for by", requester),
-        _row("may be signed until", f"{request.not_after:%Y-%m-%d %H:%M:%S} UTC, {_from_now(request.not_after, now)}"),
-        _row("to be signed by", f"key {keys}"),
-        _row("SBOM", _file(request.sbom_digest)),
-        _row("test evidence", _file(request.test_evidence_digest)),
-        _row("policies", request.policy_digest.hex()),
-        _row("product id", request.product_id),
-        _row("image digest", request.image_digest.hex()),
-        _row("digest to be signed", request.head_digest.hex()),
-        _row("digest of the request", request.digest.hex()),
+        row("for", _target(request)),
+        row("asked for by", requester),
+        row("may be signed until", f"{request.not_after:%Y-%m-%d %H:%M:%S} UTC, {from_now(request.not_after, now)}"),
+        row("to be signed by", f"key {keys}"),
+        row("SBOM", _file(request.sbom_digest)),
+        row("test evidence", _file(request.test_evidence_digest)),
+        row("policies", request.policy_digest.hex()),
+        row("product id", request.product_id),
+        row("image digest", request.image_digest.hex()),
+        row("digest to be signed", request.head_digest.hex()),
+        row("digest of the request", request.digest.hex()),
     ]
 
 
@@ -48,9 +48,9 @@ def difference_lines(rows: Sequence[Difference], last: LastRelease | None, produ
     return lines
 
 
-def signer_words(signed: AuthenticRequest | AuthenticApproval) -> str:
+def signer_words(signed: AnyAuthenticRequest | AuthenticApproval) -> str:
     """Who signed, and with what."""
-    person = signed.requester if isinstance(signed, AuthenticRequest) else signed.approver
+    person = signed.approver if isinstance(signed, AuthenticApproval) else signed.requester
     how = ""
     if signed.is_hardware_backed:
         how = ", a security key" + (" that verified its holder" if signed.is_user_verified else "")
@@ -62,7 +62,8 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _row(name: str, value: str) -> str:
+def row(name: str, value: str) -> str:
+    """One line of a request."""
     return f"  {name:{_WIDTH}}{value}"
 
 
@@ -75,7 +76,8 @@ def _file(digest: bytes | None) -> str:
     return "none" if digest is None else f"SHA-256 {digest.hex()}"
 
 
-def _from_now(when: datetime, now: datetime) -> str:
+def from_now(when: datetime, now: datetime) -> str:
+    """How far away a time is."""
     minutes = int((when - now).total_seconds()) // 60
     if minutes < 0:
         return "which is OVER"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -106,7 +107,12 @@ def log_of(keys: SigningKeys) -> TileLog:
 
 def shelf_of(repository: AuthorityRepository) -> Shelf:
     """Where signed packages are kept: beside the key store."""
-    return Shelf(repository.key_store_path.parent / "signed")
+    return Shelf(shelf_folder(repository))
+
+
+def shelf_folder(repository: AuthorityRepository) -> Path:
+    """The folder of the shelf."""
+    return repository.key_store_path.parent / "signed"
 
 
 def history_of(repository: AuthorityRepository) -> ReleaseHistory:

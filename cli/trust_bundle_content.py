@@ -141,6 +141,11 @@ def _public_key(store: KeyStore, config: KeyConfig, role: Role, product: str, en
     return record.public_key
 
 
+def revoked_key_ids(product: Product, store: KeyStore) -> frozenset[bytes]:
+    """The key ids that the product's file revokes, lots' keys too. Raises ConfigurationError, KeyStoreError."""
+    return frozenset(_revoked_id(entry, store) for entry in product.trust.revoked)
+
+
 def _revoked_id(config: RevokedConfig, store: KeyStore) -> bytes:
     if config.label is None:
         return bytes.fromhex(config.key_id or "")

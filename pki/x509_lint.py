@@ -246,11 +246,12 @@ def _issuer_may_issue(_: x509.Certificate, context: LintContext) -> str | None:
     wanted, issuer = " or ".join(context.profile.issued_by), context.issuer
     if not wanted or issuer is None:
         return None if not wanted and issuer is None else f"the issuer must be {wanted or 'the certificate itself'}"
-    fits = any(_is_certificate_of(issuer, CERTIFICATE_PROFILES[name]) for name in context.profile.issued_by)
+    fits = any(is_certificate_of(issuer, CERTIFICATE_PROFILES[name]) for name in context.profile.issued_by)
     return None if fits else f"the issuer's certificate is not a {wanted} certificate"
 
 
-def _is_certificate_of(issuer: x509.Certificate, profile: CertificateProfile) -> bool:
+def is_certificate_of(issuer: x509.Certificate, profile: CertificateProfile) -> bool:
+    """Whether a CA's certificate has the constraints and key usage of a profile."""
     constraints = extension_value(issuer, x509.BasicConstraints)
     return (
         constraints is not None

@@ -13,9 +13,10 @@ from cli.context import now, repository_of
 from cli.options import JsonOption, OutputOption
 from cli.output import emit, say
 from pki.errors import InputRefused, PolicyViolation
+from policies.object_request import ObjectRequest
 
 if TYPE_CHECKING:
-    from policies.authentication import AuthenticRequest
+    from policies.authentication import AnyAuthenticRequest
 
 app = typer.Typer(add_completion=False)
 
@@ -28,7 +29,7 @@ def approve(
     ssh_key: SshKeyOption,
     out: OutputOption,
     prepared: Annotated[
-        Path | None, typer.Option("--package", metavar="PREPARED", help="Compare the request with the package itself.")
+        Path | None, typer.Option("--package", metavar="PREPARED", help="Compare with the package, or order, itself.")
     ] = None,
     not_after: Annotated[
         str | None, typer.Option("--not-after", help="Until when you agree; by default as long as the request holds.")
@@ -42,6 +43,7 @@ def approve(
 
     OUT.sig is what `ssh-keygen -Y sign` makes. PIN and touch are between you and ssh-keygen.
     """
+    from cli.object_requests import accepted_object_request, require_same_object
     from cli.prepared_request import accepted_request, require_same_package
     from cli.signed_files import NewSignedFile, end_of_validity, read_signed, signature_path
     from cli.ssh_keygen import require_listed_key, sign_with_ssh
@@ -52,23 +54,32 @@ def approve(
         require_approval_in_time,
         require_approver,
     )
+    from policies.object_request import is_object_request
 
     when = now()
     repository = repository_of(context)
     people, signers = repository.people, repository.allowed_signers()
-    asked = accepted_request(repository, read_signed(path, "request"), when)
+    statement = read_signed(path, "request")
+    asked: AnyAuthenticRequest
+    if is_object_request(statement.statement):
+        asked = accepted_object_request(repository, statement, when)
+    else:
+        asked = accepted_request(repository, statement, when)
     approver = require_approver(person, asked, people)
     require_listed_key(ssh_key, signers.keys_for(approver.id, APPROVAL_NAMESPACE, when), approver.id)
     if prepared is not None:
-        require_same_package(repository, asked.request, prepared)
+        if isinstance(asked.request, ObjectRequest):
+            require_same_object(repository, asked.request, prepared)
+        else:
+            require_same_package(repository, asked.request, prepared)
     end = asked.request.not_after if not_after is None else end_of_validity(not_after, when)
     require_approval_in_time(end, when)
     approval = Approval(request_digest=asked.request.digest, approver=approver.id, not_after=end)
     with NewSignedFile(out) as file:
         say(_shown(context, asked, prepared))
         _confirm(asked, digest)
-        statement = approval.encode()
-        signed = SignedStatement(statement, sign_with_ssh(ssh_key, APPROVAL_NAMESPACE, statement))
+        agreed = approval.encode()
+        signed = SignedStatement(agreed, sign_with_ssh(ssh_key, APPROVAL_NAMESPACE, agreed))
         made = authenticate_approval(asked, signed, signers, people, now())
         file.publish(signed)
     data = {
@@ -81,12 +92,20 @@ def approve(
     emit(data, as_json, f"approved; wrote {out} and {signature_path(out)}: keep both with the request")
 
 
-def _shown(context: typer.Context, asked: AuthenticRequest, prepared: Path | None) -> str:
+def _shown(context: typer.Context, asked: AnyAuthenticRequest, prepared: Path | None) -> str:
     """What the approver must have before their eyes."""
+    from cli.object_requests import object_request_lines
     from cli.request_differences import differences, last_release
     from cli.request_words import difference_lines, request_lines, signer_words
 
     request = asked.request
+    if isinstance(request, ObjectRequest):
+        compared = (
+            "The object itself was not looked at: give --package to compare the request with it."
+            if prepared is None
+            else f"{prepared.name} is the object that this request is for."
+        )
+        return "\n".join([*object_request_lines(request, signer_words(asked), now()), "", compared])
     last = last_release(repository_of(context), request.product, request.kind)
     lines = request_lines(request, signer_words(asked), now())
     lines += ["", *difference_lines(differences(request.fields(), last), last, request.product, request.kind), ""]
@@ -97,7 +116,7 @@ def _shown(context: typer.Context, asked: AuthenticRequest, prepared: Path | Non
     return "\n".join(lines)
 
 
-def _confirm(asked: AuthenticRequest, digest: str | None) -> None:
+def _confirm(asked: AnyAuthenticRequest, digest: str | None) -> None:
     """Typing what it is about, or naming the digest. Raises PolicyViolation AP-13, InputRefused."""
     request = asked.request
     if digest is not None:
@@ -106,9 +125,9 @@ def _confirm(asked: AuthenticRequest, digest: str | None) -> None:
         return
     if not sys.stdin.isatty():
         raise InputRefused("there is no terminal to agree on: give --digest with the digest of the request you read")
-    expected = f"{request.product} {request.version}"
-    typed: str = typer.prompt(
-        f"To approve, type product and version ({expected})", default="", show_default=False, err=True
-    )
+    is_object = isinstance(request, ObjectRequest)
+    expected = request.words if isinstance(request, ObjectRequest) else f"{request.product} {request.version}"
+    what = "what it is for" if is_object else "product and version"
+    typed: str = typer.prompt(f"To approve, type {what} ({expected})", default="", show_default=False, err=True)
     if " ".join(typed.split()) != expected:
-        raise PolicyViolation("AP-13", "what you typed is not product and version of this request; nothing was signed")
+        raise PolicyViolation("AP-13", f"what you typed is not {what} of this request; nothing was signed")
