@@ -225,10 +225,9 @@ class BirthsFold:
         if birth is None:
             birth = Birth(self._uncounted(record), is_new=True)
         row = birth.row
-        digest = None if record.activation_digest is None else record.activation_digest.hex()
-        if (record.sequence, digest, record.serial) != (row["sequence"], row["activation_digest"], row["serial"]) or (
-            birth.is_counted and _present(record.identity_public_key).hex() != row["identity_public_key"]
-        ):
+        said = (record.sequence, _hex(record.activation_digest), record.serial)
+        is_same_key = not birth.is_counted or _hex(record.identity_public_key) == row["identity_public_key"]
+        if said != (row["sequence"], row["activation_digest"], row["serial"]) or not is_same_key:
             _broken("BR-09", record, "does not say what was begun with this device")
         if row["state"] == "scrapped":
             _broken("BR-09", record, "is of a device that was scrapped")
@@ -432,6 +431,10 @@ def _refuse_second_life(record: BirthRecord, device: DeviceState) -> NoReturn:
             "that life first (`strongroom registry import`)",
         )
     _broken("RG-13", record, f"is of a device that is {device.lifecycle}")
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
 
 
 def _present(value: _Value | None) -> _Value:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from pki.chain import Purpose, VerifiedChain, check_issued, hardware_module_name
+from pki.device_identity import uid_of_certificate
 from pki.errors import FormatError, PolicyViolation, StrongroomError
 from pki.values import PublicKey
 from provisioning.registry.births_file import TakenRecord
@@ -115,7 +116,9 @@ class RecordProofs:
         if verified.public_key.point != record.identity_public_key:
             raise refused("RG-05", f"birth record {record.number}: the certificate is not for the device's key")
         name = hardware_module_name(verified.certificate)
-        if name is None or not _names_device(name.serial_number, record):
+        serial_number = (record.serial or record.uid.hex()).encode("ascii")
+        named = uid_of_certificate(verified.certificate)
+        if name is None or name.serial_number != serial_number or named != record.uid:
             raise refused("RG-05", f"birth record {record.number}: the certificate names another device")
         certificate = verified.certificate
         facts = CertificateFacts(
@@ -127,14 +130,6 @@ class RecordProofs:
         )
         self._last_certificate = (der, facts)
         return facts
-
-
-def _names_device(serial_number: bytes, record: BirthRecord) -> bool:
-    """The device's serial number, or, where it has none, its UID in hexadecimal digits, padded or not."""
-    if record.serial:
-        return serial_number == record.serial.encode("ascii")
-    digits, written = record.uid.hex().encode("ascii"), serial_number.lower()
-    return len(written) >= 8 and digits.startswith(written) and not digits[len(written) :].strip(b"0")
 
 
 def _require_says_the_same(record: BirthRecord, activation: Activation, order: WorkOrder) -> None:

@@ -216,8 +216,9 @@ class Line:
         return self.production.sign_object("SR-order-v1", unsigned)
 
     def certificate(self, board: Board, at: datetime) -> bytes:
-        serial = board.serial or board.uid.rstrip(b"\0").hex()
-        subject = DistinguishedName(organization=_ORGANIZATION, serial_number=serial)
+        serial = board.serial or board.uid.hex()
+        name = f"uid:{board.uid.hex()}"
+        subject = DistinguishedName(organization=_ORGANIZATION, common_name=name, serial_number=serial)
         plan = CertificatePlan(
             profiles.DEVICE_IDENTITY,
             subject,

@@ -452,7 +452,14 @@ def test_a_status_or_receipt_of_another_device_or_question_is_refused(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"sequence": 9}, {"sequence": None}, {"activation_digest": None}, {"serial": "SN-9"}]
+    "fields",
+    [
+        {"sequence": 9},
+        {"sequence": None},
+        {"activation_digest": None},
+        {"serial": "SN-9"},
+        {"identity_public_key": None},
+    ],
 )
 def test_who_ends_is_who_was_begun(
     registry: Registry, url: str, line: Line, station: Station, fields: dict[str, Any]
