@@ -15,6 +15,9 @@ UNCHANGED_MAX: Final = 2_048
 """Answers in a row that repeat an offset. One erases one sector: no board has nearly as many."""
 SETBACKS_MAX: Final = 16
 """Times that a device may want to have again what it had already, in one upload."""
+REQUESTS_PER_BLOCK_MAX: Final = 16
+REQUESTS_BESIDE_MAX: Final = 4_096
+"""Together they bound an upload whose device takes next to nothing of each block."""
 PROBE_AFTER: Final = 2
 PROBE_SIZE_BYTES: Final = 1
 """What is sent to a device that has repeated an offset PROBE_AFTER times: it erases a row of sectors, and would throw
@@ -28,6 +31,7 @@ class UploadPosition:
     size_bytes: int
     block_size_bytes: int
     offset: int = 0
+    _answers: int = 0
     _unchanged: int = 0
     _setbacks: int = 0
 
@@ -55,6 +59,9 @@ class UploadPosition:
         else:
             self._unchanged = 0
             self._setbacks += offset < self.offset
+        self._answers += 1
+        if self._answers > REQUESTS_BESIDE_MAX + REQUESTS_PER_BLOCK_MAX * (self.size_bytes // self.block_size_bytes):
+            raise LinkError("LK-05", f"the device takes too little of each block; the upload is given up at {offset}")
         if self._unchanged > UNCHANGED_MAX:
             raise LinkError("LK-05", f"the device wants byte {offset} again and again; the upload is given up")
         if self._setbacks > SETBACKS_MAX:

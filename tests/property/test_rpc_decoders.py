@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from contextlib import suppress
 
+import cbor2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,17 +14,19 @@ from bootloader.link.hop import cobs_decode as device_cobs_decode
 from bootloader.link.hop import cobs_encode as device_cobs_encode
 from pki.errors import FormatError, InputRefused
 from rpc.addresses import open_links
+from rpc.client import DeviceClient
 from rpc.cobs import cobs_decode, cobs_encode
 from rpc.console import ConsoleDecoder, encode_lines
-from rpc.errors import LinkClosed, LinkError, MessageMalformed
+from rpc.errors import DeviceRefused, LinkClosed, LinkError, MessageMalformed
 from rpc.hop_packet import HopDecoder, HopFlags, HopPacket
+from rpc.link import LinkCounters
 from rpc.links.stream_link import BareFraming
 from rpc.message import HEADER_SIZE_BYTES, Header, body_of
 from rpc.objects.challenge import Challenge
 from rpc.objects.receipt import Receipt
 from rpc.objects.signed_status import SignedStatus
 from rpc.reply import raise_refusal
-from rpc.upload import SETBACKS_MAX, UNCHANGED_MAX, UploadPosition
+from rpc.upload import REQUESTS_BESIDE_MAX, REQUESTS_PER_BLOCK_MAX, UploadPosition
 from rpc.values import LinkStatistics, Parameters, image_states
 
 PIECES = st.lists(st.binary(max_size=400), max_size=30)
@@ -137,8 +142,6 @@ def test_any_bytes_are_a_map_or_malformed(body: bytes) -> None:
 @settings(max_examples=120)
 @given(CBOR_VALUES, st.integers(0, 255), st.integers(0, 255))
 def test_any_reply_is_understood_refused_or_malformed(value: object, at: int, byte: int) -> None:
-    import cbor2
-
     encoded = bytearray(bytes(HEADER_SIZE_BYTES) + cbor2.dumps(value))
     if at < len(encoded):
         encoded[at] = byte
@@ -155,7 +158,7 @@ def test_any_reply_is_understood_refused_or_malformed(value: object, at: int, by
 def test_an_upload_ends_whatever_the_device_answers(size: int, block: int, answers: list[int]) -> None:
     """Complete, or given up by a rule: an adversary that says anything costs a bounded number of requests."""
     position = UploadPosition(size, block)
-    most = (SETBACKS_MAX + 2) * (size + 1) * (UNCHANGED_MAX + 1)
+    most = REQUESTS_BESIDE_MAX + REQUESTS_PER_BLOCK_MAX * (size // block) + 1
     for number in range(most):
         if position.is_complete:
             return
@@ -166,6 +169,58 @@ def test_an_upload_ends_whatever_the_device_answers(size: int, block: int, answe
         except LinkError:
             return
     raise AssertionError("an upload that never ends")
+
+
+class HostileLink:
+    """Answers each request under its own header, with a map that an adversary chose."""
+
+    name, hops, max_message_bytes = "udp://hostile.test", 0, 1472
+
+    def __init__(self, bodies: list[object]) -> None:
+        self.counters = LinkCounters()
+        self._bodies = bodies
+        self._asked = 0
+
+    def exchange(self, message: bytes, timeout_seconds: float) -> bytes:
+        body = cbor2.dumps(self._bodies[self._asked % len(self._bodies)])
+        self._asked += 1
+        return bytes([message[0] + 1, 0]) + len(body).to_bytes(2, "big") + message[4:8] + body
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+REPLY_MAPS = st.dictionaries(
+    st.sampled_from(["off", "rc", "err", "r", "s", "c", "buf_size", "buf_count", "images", "rx", "group", "?"]),
+    st.one_of(
+        CBOR_VALUES,
+        st.integers(-2, 3_000),
+        st.sampled_from([bytes(320), bytes(576), bytes(512), {"group": 0x4D42, "rc": 1}]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=120)
+@given(st.lists(REPLY_MAPS, min_size=1, max_size=6))
+def test_whatever_a_hostile_device_answers_ends_in_a_value_or_an_error_of_ours(bodies: list[object]) -> None:
+    package = io.BytesIO(bytes(3_000))
+    calls: list[Callable[[DeviceClient], object]] = [
+        lambda client: client.echo("x"),
+        lambda client: client.parameters(),
+        lambda client: client.image_state(),
+        lambda client: client.upload(package, 3_000, lambda done, total: None),
+        lambda client: client.signed_status(bytes(32)),
+        lambda client: client.challenge(bytes(64)),
+        lambda client: client.send_trust_bundle(bytes(2304)),
+        lambda client: client.send_activation(bytes(1504)),
+        lambda client: client.link_statistics(),
+    ]
+    client = DeviceClient(HostileLink(bodies), retries=1)
+    for call in calls:
+        package.seek(0)
+        with suppress(LinkError, DeviceRefused):
+            call(client)
 
 
 @given(st.sampled_from([Challenge, Receipt, SignedStatus]), st.binary(max_size=600), st.booleans())

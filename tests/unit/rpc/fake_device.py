@@ -26,6 +26,7 @@ class FakeDevice:
     sector_size_bytes: int = 16_384
     further_sectors: int = 3
     erase_seconds: float = 0.0
+    like_others: bool = False
     canned: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     uploads: list[bytes] = field(default_factory=list)
     objects: dict[int, bytes] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class FakeDevice:
         except (ValueError, KeyError, TypeError, cbor2.CBORError):
             body = {"rc": 3}
         encoded = cbor2.dumps(body)
+        if self.like_others:  # a map of indefinite length, with an `rc` where nothing is wrong
+            encoded = b"\xbf" + cbor2.dumps({"rc": 0, **body})[1:] + b"\xff"
         return HEADER.pack(first + 1, 0, len(encoded), group, sequence, command) + encoded
 
     def forget_upload(self) -> None:

@@ -115,6 +115,16 @@ def test_a_package_arrives_whole_and_is_told_of(serve: Serve) -> None:
         assert len(client.image_state()) == 1
 
 
+def test_servers_of_the_field_are_understood() -> None:
+    """Some reply with maps of indefinite length, and say `rc` 0 beside what was asked for."""
+    device = FakeDevice(like_others=True)
+    with serve_udp(device) as via, client_of(via) as client:
+        assert client.echo("x") == "x"
+        upload(client)
+        assert device.uploads == [PACKAGE]
+        assert len(client.image_state()) == 1
+
+
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
 def test_at_most_5_percent_are_sent_beyond_the_package(kind: str) -> None:
     """The sectors of an STM32F405: 128 kB each; a small package, whose region has more of them than it fills."""

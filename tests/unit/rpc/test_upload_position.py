@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rpc.errors import LinkError, MessageMalformed
-from rpc.upload import SETBACKS_MAX, UNCHANGED_MAX, UploadPosition
+from rpc.upload import (
+    REQUESTS_BESIDE_MAX,
+    REQUESTS_PER_BLOCK_MAX,
+    SETBACKS_MAX,
+    UNCHANGED_MAX,
+    UploadPosition,
+)
 
 
 def test_blocks_follow_each_other_to_the_end() -> None:
@@ -59,6 +65,15 @@ def test_lk_05_a_device_may_go_back_but_not_for_ever() -> None:
     position.answered(1000)
     with pytest.raises(LinkError, match="LK-05"):
         position.answered(0)
+
+
+def test_lk_05_a_device_that_takes_a_byte_of_each_block_is_given_up() -> None:
+    position = UploadPosition(size_bytes=100_000, block_size_bytes=1000)
+    most = REQUESTS_BESIDE_MAX + 100 * REQUESTS_PER_BLOCK_MAX
+    for _ in range(most):
+        position.answered(position.offset + 1)
+    with pytest.raises(LinkError, match=r"LK-05.*too little"):
+        position.answered(position.offset + 1)
 
 
 @pytest.mark.parametrize("offset", [-1, 2501])
