@@ -94,6 +94,11 @@ class FixtureProcess:
         for client in list(self._clients):
             if client.connection.fileno() in ready and not self._receive(client):
                 self._hang_up(client)
+        self._answer_all()
+        if any(client.wait is not None and client.wait.is_reached for client in self._clients):
+            self._answer_all()  # what one has done is what another waits for
+
+    def _answer_all(self) -> None:
         for client in list(self._clients):
             try:
                 self._answer(client)

@@ -135,9 +135,10 @@ class Nest:
         return sha256(flash).digest() if as_hash else flash
 
     def set_option_bytes(self, changes: dict[str, Any]) -> None:
-        """Write some of them; they count from the next power-on. A lower readout level erases flash."""
+        """Write some of them; a lower readout level erases flash. The board stands still until the next power-on."""
         content = self._board()
         device = self._probed()
+        self.power_off()
         try:
             device.set_option_bytes(replace(device.platform.option_bytes, **changes))
         except ValueError as error:
@@ -145,9 +146,10 @@ class Nest:
         content.store.write_whole()
 
     def erase(self) -> None:
-        """All of flash; where readout protection is at level 1, by lifting it."""
+        """All of flash; where readout protection is at level 1, by lifting it. The board stands still then."""
         content = self._board()
         device = self._probed()
+        self.power_off()
         if device.platform.option_bytes.readout_level:
             device.set_option_bytes(replace(device.platform.option_bytes, readout_level=0))
         else:
