@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from pki.x509_profiles import LOT_CA, PRODUCTION_CA, ROOT_CA
 from provisioning.station.certifying import LotCa
 from provisioning.station.evidence import EvidenceStore
 from provisioning.station.facts import FlashContent, OptionBytes, Terms, Verdict
-from provisioning.station.fixture import FactoryImage, FixtureError
+from provisioning.station.fixture import FactoryImage, FixtureError, Nest
 from provisioning.station.injecting import Injector
 from provisioning.station.ledger import Ledger, first_evidence
 from provisioning.station.ledger_file import LEDGER_FILE, LedgerFile, create_ledger
@@ -237,17 +238,26 @@ class Bench:
         """Put a board in, and run it to its verdict."""
         nest = nest or self.nest()
         nest.insert(chip)
-        runner = Runner(
-            station,
-            nest,
-            device or nest,
-            IMAGE,
-            self.bundles,
-            os.urandom,
-            lambda: serial,
-            (lambda _: None) if watch is None else watch.append,
-        )
-        return runner.attempt(self.terms(**terms))
+        return self.run(station, nest, device or nest, [] if watch is None else watch, self.terms(**terms), serial)
+
+    def run(
+        self,
+        station: Station,
+        nest: Nest,
+        device: Device,
+        watch: list[Step],
+        terms: Terms,
+        serial: str = "",
+        at_each_step: Callable[[], None] = lambda: None,
+    ) -> Verdict:
+        """The board that lies in the nest, to its verdict."""
+
+        def watcher(step: Step) -> None:
+            watch.append(step)
+            at_each_step()
+
+        runner = Runner(station, nest, device, IMAGE, self.bundles, os.urandom, lambda: serial, watcher)
+        return runner.attempt(terms)
 
 
 def issuing_ca(lot_ca: SoftwareKey) -> bytes:
