@@ -295,14 +295,17 @@ def sample_of(name: str, count: int) -> Counter[Outcome]:
     return counts
 
 
-def try_everything(name: str) -> Counter[Outcome]:
-    """All single cuts of one scenario, in an order of no order: what is wrong shows soon."""
+def try_everything(name: str, *, last: int | None = None) -> Counter[Outcome]:
+    """All single cuts of one scenario, in an order of no order: what is wrong shows soon. `last`: of so many operations
+    at its end only.
+    """
     counts: Counter[Outcome] = Counter()
     try:
         total = len(prepare(name).operations)
     except (AssertionError, Refused) as error:
         raise Violation(f"{name}, without any cut: {error}") from error
-    for number in Random(name).sample(range(total), total):
+    first = 0 if last is None else max(0, total - last)
+    for number in Random(name).sample(range(first, total), total - first):
         counts.update(single_cuts(name, number, number + 1))
     return counts
 
