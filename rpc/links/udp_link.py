@@ -70,7 +70,11 @@ class UdpLink:
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
-            family, kind, protocol, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            # Over UDP nobody says that an address is the wrong one: of a name that has both kinds, IPv4 is taken.
+            family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+            if family == socket.AF_INET6:
+                self.max_message_bytes = _ETHERNET_PAYLOAD_BYTES - _IPV6_AND_UDP_BYTES
             opened = socket.socket(family, kind, protocol)
             try:
                 opened.connect(address)

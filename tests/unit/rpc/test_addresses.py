@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
+
 import pytest
 
 from pki.errors import InputRefused
 from rpc.addresses import open_links
+from rpc.errors import LinkError
 from rpc.links.udp_link import UdpLink
 
 
@@ -92,3 +96,21 @@ def test_lk_10_anything_else_is_refused(via: str) -> None:
 def test_messages_over_udp_fit_a_datagram_that_is_not_cut() -> None:
     assert UdpLink("127.0.0.1").max_message_bytes == 1472
     assert UdpLink("::1").max_message_bytes == 1452
+
+
+def test_a_name_with_addresses_of_both_kinds_means_the_one_of_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {
+        "both.test": [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")],
+        "six.test": [(socket.AF_INET6, "::1")],
+    }
+
+    def look_up(host: str, port: int, type: socket.SocketKind) -> list[tuple[object, ...]]:  # noqa: A002
+        return [(family, type, 0, "", (address, port)) for family, address in known[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    for name, largest in [("both.test", 1472), ("six.test", 1452)]:
+        link = UdpLink(name, 9)
+        with suppress(LinkError):  # a machine may be without IPv6
+            link.exchange(bytes.fromhex("0a00000100000000a0"), 0.01)
+        assert link.max_message_bytes == largest
+        link.close()
