@@ -84,9 +84,14 @@ def valid_requests() -> tuple[bytes, ...]:
         (IMAGE, 1, {"off": offset, "data": PACKAGE[offset : offset + 1400], "len": len(PACKAGE), "image": 0})
         for offset in (0, 1400, 5000)
     ]
-    writes = [*pieces, *uploads, (OS, 0, {"d": "echo"}), (IMAGE, 0, {"hash": bytes(32), "confirm": True})]
-    writes += [(IMAGE, 5, {"slot": 0}), (OURS, 1, {})]
-    reads = [(OS, 0, {"d": "echo"}), (OS, 6, {}), (OS, 8, {"query": "mode"}), (IMAGE, 0, {})]
+    writes: list[tuple[int, int, object]] = [*pieces, *uploads, (OS, 0, {"d": "echo"})]
+    writes += [(IMAGE, 0, {"hash": bytes(32), "confirm": True}), (IMAGE, 5, {"slot": 0}), (OURS, 1, {})]
+    reads: list[tuple[int, int, object]] = [
+        (OS, 0, {"d": "echo"}),
+        (OS, 6, {}),
+        (OS, 8, {"query": "mode"}),
+        (IMAGE, 0, {}),
+    ]
     reads += [(OURS, 0, {"n": bytes(32)}), (OURS, 4, {"p": HOST.public}), (OURS, 7, {})]
     return tuple(message(WRITE, *parts) for parts in writes) + tuple(message(READ, *parts) for parts in reads)
 

@@ -105,7 +105,7 @@ def test_a_killed_device_is_powered_on_again_where_that_is_asked_for(tmp_path: P
     paths = write_devices(tmp_path, [WORLD.device()])
     with serving(paths, "--on", "udp:0", "--restart") as served:
         client = client_of(served.vias[0], timeout_seconds=0.5, retries=20)
-        killed = []
+        killed: list[int] = []
 
         def kill(done: int, total: int) -> None:
             if done > total // 2 and not killed:
