@@ -104,8 +104,7 @@ class Runner:
         except (VerificationError, FormatError) as error:
             return steps.Refused(_NOT_VERIFIED.get(kind, Rule.CHALLENGE_INVALID), str(error))
         except PolicyViolation as error:
-            rule = Rule(error.rule_id) if error.rule_id in set(Rule) else Rule.STATION_STOPPED
-            return steps.Refused(rule, str(error))
+            return steps.Refused(_rule_of(error), str(error))
         except StrongroomError as error:
             return steps.Refused(Rule.STATION_STOPPED, str(error))
 
@@ -227,6 +226,13 @@ _NOT_VERIFIED: Mapping[type, Rule] = {
     steps.SendActivation: Rule.RECEIPT_INVALID,
     steps.ReadStatus: Rule.STATUS_INVALID,
 }
+
+
+def _rule_of(error: PolicyViolation) -> Rule:
+    """A rule of a birth record (BR-…) is broken only by a board that is there twice, in two nests at one time."""
+    if error.rule_id in set(Rule):
+        return Rule(error.rule_id)
+    return Rule.CLONED_IDENTITY if error.rule_id.startswith("BR-") else Rule.STATION_STOPPED
 
 
 def challenge_facts(challenge: Challenge) -> ChallengeFacts:

@@ -30,6 +30,7 @@ from tests.stations.paper_device import Chip, Facts, PaperDevice
 from tests.unit.log.software_key import SoftwareKey
 
 NOW = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
+YESTERDAY = NOW - timedelta(days=1)
 PRODUCT_ID = bytes(range(1, 17))
 LOT = "LOT-7"
 NOTHING = Injection(0)
@@ -265,7 +266,7 @@ def issuing_ca(lot_ca: SoftwareKey) -> bytes:
 
     def plan(profile: object, name: str, key: SoftwareKey, days: int) -> CertificatePlan:
         subject = DistinguishedName(organization="Example Pumps", common_name=name)
-        return CertificatePlan(profile, subject, key.public_key, os.urandom(20), NOW, days)  # type: ignore[arg-type]
+        return CertificatePlan(profile, subject, key.public_key, os.urandom(20), YESTERDAY, days)  # type: ignore[arg-type]
 
     def signer(key: SoftwareKey):  # type: ignore[no-untyped-def]
         from pki.values import Scheme
@@ -273,6 +274,8 @@ def issuing_ca(lot_ca: SoftwareKey) -> bytes:
         return lambda digest: key.sign(digest, Scheme.ECDSA_P256_SHA256_RAW)
 
     root, production = SoftwareKey(), SoftwareKey()
-    root_der = issue_root_certificate(plan(ROOT_CA, "Root", root, 9000), signer(root), NOW)
-    production_der = issue_certificate(plan(PRODUCTION_CA, "Production", production, 8000), root_der, signer(root), NOW)
-    return issue_certificate(plan(LOT_CA, "Lot 7", lot_ca, 7000), production_der, signer(production), NOW)
+    root_der = issue_root_certificate(plan(ROOT_CA, "Root", root, 9000), signer(root), YESTERDAY)
+    production_der = issue_certificate(
+        plan(PRODUCTION_CA, "Production", production, 8000), root_der, signer(root), YESTERDAY
+    )
+    return issue_certificate(plan(LOT_CA, "Lot 7", lot_ca, 7000), production_der, signer(production), YESTERDAY)

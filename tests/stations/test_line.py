@@ -15,7 +15,7 @@ from pki.x509_parse import certificate_public_key, parse_certificate
 from pki.x509_profiles import DEVICE_IDENTITY
 from provisioning.station import steps
 from provisioning.station.boards import Standing
-from provisioning.station.facts import FlashContent
+from provisioning.station.facts import FlashContent, Known, OptionBytes
 from provisioning.station.fixture import FactoryImage
 from provisioning.station.ledger_file import LEDGER_FILE
 from provisioning.station.record_proofs import verify_proofs
@@ -25,7 +25,7 @@ from provisioning.station.station import Station
 from rpc.errors import LinkTimeout
 from signer.device_objects.common import Protection
 from signer.device_objects.work_order import StationQuota
-from tests.stations.paper_bench import IMAGE, NOW, Bench, MemoryEvidence, PaperNest
+from tests.stations.paper_bench import IMAGE, NOW, OPTIONS, Bench, MemoryEvidence, PaperNest
 from tests.stations.paper_device import LOCKED, OPERATIONAL, RMA, PaperDevice, key_id, new_key, point
 from tests.unit.log.software_key import SoftwareKey
 
@@ -291,6 +291,22 @@ def test_a_cloned_flash_on_another_uid_is_refused(bench: Bench, station: Station
     assert station.ledger.boards.begun == 1
     failed = [signed.record for signed in station.ledger.records()][-1]
     assert (failed.event, failed.sequence, failed.reason) == (BirthEvent.FAILED, None, "ST-40")
+
+
+def test_a_clone_in_another_nest_at_the_same_time_is_refused_by_the_ledger(
+    bench: Bench, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were looked up before either was counted."""
+    chip = bench.chip(1)
+    assert not bench.attempt(station, chip, nest=Deaf(bench, "send_activation", 99, before=True)).passed
+    clone = replace(chip, uid=bench.chip(2).uid)
+    nest = bench.nest()
+    reads = iter([OptionBytes()])
+    nest.read_option_bytes = lambda: next(reads, OPTIONS)  # type: ignore[method-assign]
+    nest.compare_flash = lambda image: FlashContent.FACTORY_IMAGE  # type: ignore[method-assign]
+    monkeypatch.setattr(station, "known", lambda uid, identity: Known())
+    assert bench.attempt(station, clone, nest=nest).rule is Rule.CLONED_IDENTITY
+    assert station.ledger.boards.begun == 1
 
 
 def test_a_clone_of_a_finished_device_is_refused_too(bench: Bench, station: Station) -> None:
