@@ -111,11 +111,12 @@ def test_smpmgr_updates_a_device(link: str, place: Place) -> None:
     assert UPLOAD_HASH in state.stdout.lower().replace(" ", "").replace("\n", "")
 
 
-def test_what_a_device_refuses_a_stock_client_reports(place: Place) -> None:
+@pytest.mark.parametrize("script", ["smpclient_session.py", "toolkit_session.py"])
+def test_what_a_device_refuses_a_stock_client_reports(script: str, place: Place) -> None:
     """A changed byte: the upload ends with an error of our group, and nothing is installed."""
     changed = bytearray(with_trailer(PACKAGE))
     changed[5000] ^= 1
     (place.folder / "app.srp").write_bytes(changed)
-    done = run_client("python", str(SCRIPTS / "smpclient_session.py"), "udp", place.host, place.package)
+    done = run_client("python", str(SCRIPTS / script), "udp", place.host, place.package)
     assert done.returncode != 0
     assert "19778" in done.stderr, "group 0x4D42"
