@@ -107,6 +107,8 @@ def test_files_have_the_listed_digest_and_the_whole_stays_small() -> None:
     total_bytes = 0
     for family in ("packages", "trust_bundles", "objects"):
         for entry in entries(family):
+            if "point" in entry:
+                continue
             content = (VECTORS / entry["file"]).read_bytes()
             assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["name"]
     for path in VECTORS.rglob("*"):

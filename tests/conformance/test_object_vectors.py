@@ -22,7 +22,7 @@ from tests.vectors.generator import p256
 
 REQUESTS = [entry for entry in entries("objects") if entry["kind"] == "challenge-request"]
 OBJECTS = [entry for entry in entries("objects") if entry["kind"] in {"activation", "service-order", "grant"}]
-HOST_EPHEMERAL = content(REQUESTS[0]["file"])
+HOST_EPHEMERAL = bytes.fromhex(REQUESTS[0]["point"])
 SIGNATURE_CONTEXTS = {
     "challenge-request": "SR-challenge-v1",
     "activation": "SR-receipt-v1",
@@ -74,9 +74,9 @@ def device_of(entry: Entry) -> SimulatedDevice:
 
 def given_to(device: SimulatedDevice, entry: Entry) -> bytes | None:
     """Give the device what the vector holds, and return its answer."""
-    data = content(entry["file"])
     if entry["kind"] == "challenge-request":
-        return device.challenge(data)
+        return device.challenge(bytes.fromhex(entry["point"]))
+    data = content(entry["file"])
     if entry["kind"] == "activation":
         return device.receive_activation(data)
     if entry["kind"] == "service-order":

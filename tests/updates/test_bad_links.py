@@ -67,7 +67,7 @@ def require_all_or_nothing(link: DeskLink) -> None:
 
 
 def until_it_is_there(link: DeskLink, folder: Path, runs: int = 4) -> int:
-    """How many runs it took, 0 if it never was; each ends well, or says that the link or a changed frame was at fault."""
+    """How many runs it took, 0 if it never was; each ends well, or says what of the link was at fault."""
     work = job(folder, V2)
     for number in range(1, runs + 1):
         report = run(link, work)

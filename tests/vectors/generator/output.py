@@ -205,7 +205,8 @@ def _object_files() -> Files:
     files: Files = {}
     entries = object_entries()
     for entry, content in entries:
-        _add(files, str(entry["file"]), content)
+        if "file" in entry:
+            _add(files, str(entry["file"]), content)
     files["objects.json"] = _json(entry for entry, _ in entries)
     return files
 

@@ -18,7 +18,7 @@ FAMILIES = (cases_activation, cases_activation_shape, cases_service, cases_grant
 
 
 def object_entries() -> list[tuple[dict[str, object], bytes]]:
-    """What `objects.json` says of each case, and the bytes of its file."""
+    """What `objects.json` says of each case, and the bytes of its file, which a challenge request does not have."""
     cases = [case for family in FAMILIES for case in family.cases()]
     return [(_entry(case), case.file) for case in cases]
 
@@ -29,13 +29,11 @@ def _entry(case: ObjectCase) -> dict[str, object]:
         expected["fields"] = _shown(case.fields)
     if case.answer is not None:
         expected["answer_without_signature"] = case.answer.hex()
-    entry: dict[str, object] = {
-        "name": case.name,
-        "description": case.description,
-        "kind": case.kind,
-        "file": f"objects/{case.name}.bin",
-        "sha256": hashlib.sha256(case.file).hexdigest(),
-    }
+    entry: dict[str, object] = {"name": case.name, "description": case.description, "kind": case.kind}
+    if case.kind == "challenge-request":
+        entry["point"] = case.file.hex()
+    else:
+        entry |= {"file": f"objects/{case.name}.bin", "sha256": hashlib.sha256(case.file).hexdigest()}
     if case.device is not None:
         entry |= {"device": case.device, "nonce": case.outstanding_nonce.hex() if case.outstanding_nonce else None}
     if case.given:
