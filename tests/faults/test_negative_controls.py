@@ -68,7 +68,7 @@ CONTROLS = {
 AT_THE_END = {
     "the group key after DEVICE": 40,
     "DEVICE before the application is gone": 40,
-    "DEVICE in the snapshot of a re-provisioning": 60,
+    "DEVICE in the snapshot of a re-provisioning": 8,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootloader.reference.board import Board, BoardInvalid, Copy, load_address, load_board, padded_uid
+from bootloader.reference.platform import Protection
 
 BOARDS = sorted((Path(__file__).parents[3] / "bootloader" / "boards").glob("*.toml"))
 CORE = (Path(__file__).parents[3] / "bootloader" / "boards" / "stm32f405-core.toml").read_text()
@@ -156,6 +157,19 @@ REFUSED = {
         ),
         "bootloader_a: more than the 1,024 bytes of a head",
     ),
+    "protection no list": (
+        changed("uid_size_bytes", 'protection_required = "readout"\nuid_size_bytes'),
+        "protection_required: a list of readout, readout-2",
+    ),
+    "protection unknown": (
+        changed("uid_size_bytes", 'protection_required = ["readout", "rdp"]\nuid_size_bytes'),
+        "protection_required: a list of",
+    ),
+    "protection twice": (
+        changed("uid_size_bytes", 'protection_required = ["readout", "readout"]\nuid_size_bytes'),
+        "none twice",
+    ),
+    "protection no text": (changed("uid_size_bytes", "protection_required = [1]\nuid_size_bytes"), "a list of"),
     "too long": (CORE + "#" * 16384, "at most 16,384 bytes"),
 }
 
@@ -171,3 +185,12 @@ def test_refused_with_one_line_that_says_what_to_change(text: str, said: str) ->
 def test_application_data_is_optional() -> None:
     board: Board = load_board(changed("application_data = { first_sector = 11, sector_count = 1 }\n", ""))
     assert board.application_data is None
+
+
+def test_what_protection_a_board_demands_before_its_devices_make_keys() -> None:
+    assert load_board(CORE).protection_required == Protection.NONE
+    names = '["readout", "readout-2", "write-protect", "brown-out", "debug-closed"]'
+    board = load_board(changed("uid_size_bytes", f"protection_required = {names}\nuid_size_bytes"))
+    assert board.protection_required == 0b11111
+    board = load_board(changed("uid_size_bytes", 'protection_required = ["brown-out", "readout"]\nuid_size_bytes'))
+    assert board.protection_required == Protection.READOUT | Protection.BROWN_OUT

@@ -23,6 +23,7 @@ from bootloader.simulation.device_file import (
     read_device_file,
     replace_device_file,
 )
+from bootloader.simulation.platform import OptionBytes
 from bootloader.simulation.sim_flash import FlashModelViolation, PowerCut, Tear
 from tests.scenarios.world import World
 
@@ -85,6 +86,28 @@ def test_scars_survive_torn_units_and_unstable_bits() -> None:
     assert running == InUpdateMode(DeviceCode.NO_APPLICATION, Copy.A)
     read.install(WORLD.application(2))
     assert isinstance(read.running, ApplicationRuns)
+
+
+def test_option_bytes_and_randomness_survive() -> None:
+    device = WORLD.locked_device()
+    device.set_option_bytes(OptionBytes(readout_level=1, write_protect=True, debug_closed=True))
+    read, twin = again(device), again(WORLD.locked_device())
+    assert read.platform.option_bytes == device.platform.option_bytes
+    assert twin.platform.option_bytes == OptionBytes()
+    drawn = [made.platform.random_bytes(32) for made in (read, again(read), again(twin))]
+    assert len(set(drawn)) == 2, "what is read from one file draws the same, and goes on from there"
+    assert again(read).platform.random_bytes(32) not in drawn
+
+
+def test_option_bytes_that_no_device_has() -> None:
+    data = encode_device(WORLD.locked_device())
+    content = bytearray(zlib.decompress(data[len(FIRST_LINE) :]))
+    at = 4 + len(WORLD.board.text.encode()) + 4 + len(WORLD.uid) + 4 + 4
+    for position, value in ((0, 3), (1, 2), (2, 2), (3, 255)):
+        changed = content[:]
+        changed[at + position] = value
+        with pytest.raises(DeviceFileInvalid, match="option bytes"):
+            decode_device(FIRST_LINE + zlib.compress(changed))
 
 
 def test_it_is_compact_and_says_what_it_is() -> None:
