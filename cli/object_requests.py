@@ -35,9 +35,14 @@ _FACT_WORDS = {
 
 def object_readers() -> Mapping[ObjectKind, ObjectReader]:
     """Every kind that can be signed."""
+    from signer.grants.signable import GrantBatchReader
     from signer.service.object_kinds import ServiceOrderReader, WorkOrderReader
 
-    return {"work-order": WorkOrderReader(), "service-order": ServiceOrderReader()}
+    return {
+        "work-order": WorkOrderReader(),
+        "service-order": ServiceOrderReader(),
+        "grant-batch": GrantBatchReader(),
+    }
 
 
 def product_of(repository: AuthorityRepository, product_id: bytes) -> Product:

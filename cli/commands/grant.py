@@ -10,17 +10,28 @@ import typer
 from cli.late_group import LateGroup
 
 _MAKE = "cli.commands.grant_make"
+_REQUEST = "cli.commands.grant_request"
 _READ = "cli.commands.grant_read"
+_SEND = "cli.commands.grant_send"
 
 
 class _Grant(LateGroup):
     FUNCTIONS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "issue": (_MAKE, "issue --package app-1.1.0.srp --devices query.csv -o grants.srg"),
         "prepare": (_MAKE, "prepare --package app-1.1.0.srp --devices query.csv -o grants.prepared.srg"),
-        "sign": (_MAKE, "sign grants.prepared.srg -o grants.srg"),
+        "request": (
+            _REQUEST,
+            "request grants.prepared.srg --package app-1.1.0.srp --as rita --ssh-key rita.pub -o grants.request.json",
+        ),
+        "sign": (
+            _REQUEST,
+            "sign grants.prepared.srg --package app-1.1.0.srp --request grants.request.json "
+            "--approval ben.approval.json -o grants.srg",
+        ),
         "show": (_READ, "show grants.srg --uid 3b0028000f51373235363537"),
         "verify": (_READ, "verify grants.srg"),
         "extract": (_READ, "extract grants.srg --uid 3b0028000f51373235363537 -o device.grant"),
+        "send": (_SEND, "send grants.srg --via serial:/dev/ttyUSB0"),
     }
 
 

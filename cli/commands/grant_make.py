@@ -1,4 +1,4 @@
-"""The commands of `strongroom grant` that write files of grants: issue, prepare, sign."""
+"""The commands of `strongroom grant` that make files of grants: issue, prepare."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def issue(
         refuse_release_role(keys.repository, signer.label)
         signer.at_hand()
         batch = make(keys, found, inputs, signer.public_key, lambda one: sign_verified(signer, one.digest))
-    _emit(batch, keys.product, out, as_json, signed=True)
+    emit_batch(batch, keys.product, out, as_json, signed=True)
 
 
 def prepare(
@@ -75,33 +75,7 @@ def prepare(
     inputs = GrantInputs(package, devices, out, workers)
     with _package_and_keys(context, inputs) as (found, keys):
         batch = make(keys, found, inputs, grant_key(keys, key).public_key, not_signed)
-    _emit(batch, keys.product, out, as_json, signed=False)
-
-
-def sign(
-    context: typer.Context,
-    prepared: Annotated[Path, typer.Argument(metavar="PREPARED", help="The file that `grant prepare` wrote.")],
-    out: OutputOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Verify a prepared file of grants whole, and sign exactly that, with the key that it names."""
-    from cli.grant_making import grant_key_of_id, product_of_id
-    from signer.grants.file import GrantFile
-    from signer.grants.signing import sign_prepared
-    from signer.new_file import NewFile
-    from signer.signing_key import sign_verified
-
-    repository = repository_of(context)
-    with GrantFile(prepared) as file:
-        named = file.signed_batch.batch
-    product = product_of_id(repository, named.product_id, str(prepared))
-    with NewFile(out) as new, signing_keys(repository, site_of(context, repository), now()) as opened:
-        signer = grant_key_of_id(PackageKeys(repository, product, opened, now()), named.signer_key_id)
-        refuse_release_role(repository, signer.label)
-        signer.at_hand()
-        batch = sign_prepared(prepared, new, lambda one: sign_verified(signer, one.digest), named.digest)
-        new.publish()
-    _emit(batch, product, out, as_json, signed=True)
+    emit_batch(batch, keys.product, out, as_json, signed=False)
 
 
 @contextmanager
@@ -118,7 +92,8 @@ def _package_and_keys(context: typer.Context, inputs: GrantInputs) -> Iterator[t
         yield package, PackageKeys(repository, product, opened, when)
 
 
-def _emit(batch: GrantBatch, product: Product, out: Path, as_json: bool, *, signed: bool) -> None:
+def emit_batch(batch: GrantBatch, product: Product, out: Path, as_json: bool, *, signed: bool) -> None:
+    """What was written."""
     from cli.grant_words import batch_data
 
     data: dict[str, Any] = {"file": str(out), "product": product.name, **batch_data(batch), "signed": signed}

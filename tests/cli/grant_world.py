@@ -86,6 +86,14 @@ def grant_world(grant_template: GrantWorld, monkeypatch: pytest.MonkeyPatch) -> 
 class GrantServiceWorld(GrantWorld, ServiceWorld):
     """The same with people, policies and a log: what is signed in it is asked for and approved."""
 
+    def granted_by_request(self, version: str = "1.0.0") -> Path:
+        """A package by grant, through the signing service."""
+        prepared = self.prepare(version, 1, "--grant")
+        request = self.request(prepared)
+        self.sign(prepared, request, [self.approve(request, person) for person in ("ben", "cleo")])
+        (signed,) = self.shelf.glob("*.srp")
+        return signed
+
 
 @pytest.fixture(scope="session")
 def grant_service_template(grant_template: GrantWorld) -> Iterator[GrantServiceWorld]:
