@@ -143,10 +143,20 @@ def test_in_production_many_grants_need_two_groups(grant_service_world: GrantSer
     package = world.granted_by_request()
     prepared, request = world.out / "p.srg", world.out / "p.request.json"
     world.ok("grant", "prepare", "--package", package, "--devices", world.devices, "-o", prepared)
-    ask = ["--as", "ada", "--ssh-key", world.ssh_key("ada").path, "-o", request]
+    ask: list[str | Path] = ["--as", "ada", "--ssh-key", world.ssh_key("ada").path, "-o", request]
     world.ok("grant", "request", prepared, "--package", package, *ask)
     one = world.approve(request, "ben")
-    sign = ["grant", "sign", prepared, "--package", package, "--request", request, "-o", world.out / "g.srg"]
+    sign: list[str | Path] = [
+        "grant",
+        "sign",
+        prepared,
+        "--package",
+        package,
+        "--request",
+        request,
+        "-o",
+        world.out / "g.srg",
+    ]
     line = world.fails(ExitCode.POLICY, *sign, "--approval", one)
     assert "two" in line
     two = world.approve(request, "cleo")
