@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bootloader.reference.codes import DeviceCode, Refused
 from bootloader.reference.head import Head, Target, Version
+from bootloader.reference.platform import Protection
 from bootloader.reference.records import TRIAL_ATTEMPTS_MAX, EventKind, Lifecycle
 
 _WORDS = {
@@ -167,6 +170,20 @@ def lifecycle_in_words(lifecycle: int) -> str:
     """The state of a device's life; an unknown one allows nothing."""
     known = lifecycle in tuple(Lifecycle)
     return _LIFECYCLES[Lifecycle(lifecycle)] if known else f"unknown (0x{lifecycle:02x}): allows nothing"
+
+
+def protection_in_words(protection: int) -> Iterator[str]:
+    """The hardware protection that is set, flag by flag."""
+    level_2 = bool(protection & Protection.READOUT_2)
+    if protection & Protection.READOUT:
+        yield "readout protection level 2" if level_2 else "readout protection level 1"
+    for flag, words in (
+        (Protection.WRITE_PROTECT, "pre-bootloader write-protected"),
+        (Protection.BROWN_OUT, "brown-out level"),
+        (Protection.DEBUG_CLOSED, "debug port closed"),
+    ):
+        if protection & flag:
+            yield words
 
 
 def event_in_words(kind: int, code: int) -> str:

@@ -27,6 +27,7 @@ from cli.device_words import (
     event_in_words,
     explanation,
     lifecycle_in_words,
+    protection_in_words,
     step_in_words,
     trial_in_words,
     version_in_words,
@@ -126,8 +127,8 @@ def boot(
 
 def status(image: ImageArgument, as_json: JsonOption = False) -> None:
     """Show what the device's flash says: identity, versions, trials, floors, trust bundle, journal. Changes nothing."""
-    found = _status(load_device(image), image)
-    report = _status_report(found)
+    device = load_device(image)
+    report = _status_report(_status(device, image), device)
     emit(report, as_json, _status_text(report))
 
 
@@ -223,7 +224,19 @@ def _status(device: SimulatedDevice, image: Path) -> Status:
         raise InputRefused(f"device file {image}: {code_in_words(refusal.code)}") from None
 
 
-def _status_report(found: Status) -> dict[str, Any]:
+def _activation_report(found: Status) -> dict[str, str] | None:
+    activated = found.activated
+    if activated is None:
+        return None
+    return {
+        "order_id": activated.order_id.hex(),
+        "serial": activated.serial.rstrip(b"\0").decode("ascii", "replace"),
+        "activation_digest": activated.activation_digest.hex(),
+        "certificate_digest": activated.certificate_digest.hex(),
+    }
+
+
+def _status_report(found: Status, device: SimulatedDevice) -> dict[str, Any]:
     installed = found.installed
     return {
         "board": found.board,
@@ -263,6 +276,10 @@ def _status_report(found: Status) -> dict[str, Any]:
             "factory-test": found.floors.factory_test,
         },
         "trust_bundle": {"version": found.trust_bundle_version, "digest": found.trust_bundle_digest.hex()},
+        "activation": _activation_report(found),
+        "pending_grant": None if found.pending_grant is None else found.pending_grant.head_hash.hex(),
+        "service_order": None if found.service_started is None else found.service_started.order_digest.hex(),
+        "protection": list(protection_in_words(device.platform.protection)),
         "identity_public_key": _hex(found.identity_public_key),
         "agreement_public_key": _hex(found.agreement_public_key),
         "group_public_key": _hex(found.group_public_key),
@@ -290,6 +307,7 @@ def _status_text(report: dict[str, Any]) -> str:
         state = "confirmed" if application["confirmed"] else trial_in_words(application["attempts"])
         version = f"{application['version']}, security version {application['security_version']}"
         lines.append(f"{application['type']}: {version}, {state}")
+    lines += _life_lines(report)
     floors, bundle, journal = report["floors"], report["trust_bundle"], report["journal"]
     lines += [
         f"floors of the security version: application {floors['application']}, bootloader {floors['bootloader']}",
@@ -297,6 +315,23 @@ def _status_text(report: dict[str, Any]) -> str:
         f"journal: {journal['free_bytes']} of {journal['size_bytes']} bytes free; {report['events']} events kept",
     ]
     return "\n".join(lines)
+
+
+def _life_lines(report: dict[str, Any]) -> list[str]:
+    """Protection, keys, activation, grant and service order, as far as there is one."""
+    lines = [f"hardware protection: {', '.join(report['protection']) or 'none is set'}"]
+    if (identity := report["identity_public_key"]) is None:
+        lines.append("keys: none; a locked device makes them at its first challenge")
+    else:
+        lines.append(f"keys: identity {key_id(bytes.fromhex(identity)).hex()}")
+    if (activation := report["activation"]) is not None:
+        serial = f", serial number {activation['serial']}" if activation["serial"] else ""
+        lines.append(f"activated by order {uuid.UUID(activation['order_id'])}{serial}")
+    if (grant := report["pending_grant"]) is not None:
+        lines.append(f"a grant is pending for the package with head {grant}")
+    if report["service_order"] is not None:
+        lines.append("A SERVICE ORDER IS BEING CARRIED OUT: the next start destroys keys and application")
+    return lines
 
 
 def _hex(value: bytes | None) -> str | None:
