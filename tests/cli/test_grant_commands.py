@@ -14,6 +14,7 @@ from tests.cli.grant_world import *  # noqa: F403
 from tests.cli.grant_world import UID, GrantWorld
 from tests.cli.release_world import left_in
 from tests.cli.world import PRODUCT, label
+from tests.unit.reference.fake.keys import fake_key
 
 
 def issue(world: GrantWorld, package: Path, *more: str | Path, devices: Path | None = None) -> Path:
@@ -243,12 +244,30 @@ def test_a_uid_is_given_strictly(grant_world: GrantWorld, uid: str) -> None:
     world.fails(ExitCode.INPUT, "grant", "show", grants, "--uid", uid)
 
 
-def test_two_workers_make_what_one_makes_of_the_same_list(grant_world: GrantWorld) -> None:
-    """As far as the command shows it: sizes and order; the equal root is tests/unit/grants'."""
+def test_the_command_spreads_a_large_list_over_worker_processes(grant_world: GrantWorld) -> None:
+    """In a process of its own, as people run it: spawned workers import its main module anew."""
     world = grant_world
-    package = world.granted_application()
-    one, two = issue(world, package, "--workers", "1"), issue(world, package, "--workers", "2")
-    assert one.stat().st_size == two.stat().st_size
+    package, devices, grants = world.granted_application(), world.out / "many.csv", world.out / "many.srg"
+    keys = [fake_key(f"device {number}").public.hex() for number in range(1, 20)]
+    more = {f"{number:024x}": keys[number % len(keys)] for number in range(1_000, 5_200)}
+    world.list_devices(devices, more)
+    done = world.process("grant", "issue", "--package", package, "--devices", devices, "-o", grants, "--workers", "2")
+    assert done.code == ExitCode.OK, done
+    assert done.err == ""
+    world.ok("grant", "verify", grants)
+    assert world.device_json("grant", grants)["accepted"]
+    assert world.device_json("install", package)["accepted"]
+
+
+def test_a_bootloader_is_granted_too(grant_world: GrantWorld) -> None:
+    """Its head has two signatures, and the hash that grants name covers both."""
+    world = grant_world
+    package = world.bootloader("B", "1.1.0", 1, "--grant")
+    world.ok("device", "boot", world.device)
+    refused = world.device_json("install", package, code=ExitCode.REFUSED_BY_DEVICE)
+    assert refused["name"] == "GRANT_REQUIRED"
+    assert world.device_json("grant", issue(world, package))["accepted"]
+    assert world.device_json("install", package)["accepted"]
 
 
 @pytest.fixture
