@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.links.served import ROOT, serving, write_devices
 from tests.updates.fleet import (
+    PRODUCT_ID,
     application,
     device,
     granted_application,
+    identity_of,
     running_version,
     update,
     world,
@@ -215,3 +220,45 @@ def test_what_is_wrong_with_the_command_line_is_told_before_any_device_is_asked(
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert (run.returncode, words in run.stderr) == (code, True), run.stderr
     assert run.stdout == ""
+
+
+def registry_with(path: Path, keys: dict[int, bytes]) -> str:
+    """A registry that knows these devices by these keys; filled in by hand, as far as the update tool looks."""
+    from provisioning.registry.address import parse_address
+    from provisioning.registry.maintenance import create_registry
+
+    url = f"sqlite:///{path}"
+    create_registry(parse_address(url))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        columns = {row[1]: row for row in database.execute("PRAGMA table_info(devices)")}
+        for number, key in keys.items():
+            fields: dict[str, object] = {
+                name: (0 if "INT" in row[2] else "") for name, row in columns.items() if row[3]
+            }
+            fields |= {
+                "id": number + 1,
+                "uid": world(number).padded_uid.hex(),
+                "product_id": str(UUID(bytes=PRODUCT_ID)),
+            }
+            fields |= {"identity_public_key": key.hex(), "lifecycle": "OPERATIONAL"}
+            marks = ", ".join("?" * len(fields))
+            database.execute(f"INSERT INTO devices ({', '.join(fields)}) VALUES ({marks})", tuple(fields.values()))  # noqa: S608
+        database.commit()
+    return url
+
+
+def test_keys_come_from_the_registry(tmp_path: Path) -> None:
+    """One is on record, one with another key than it has, one is not."""
+    paths = write_devices(tmp_path, [device(number) for number in range(COUNT)])
+    package = tmp_path / "app-2.srp"
+    package.write_bytes(application(2))
+    keys = {0: identity_of(0).public, 1: identity_of(2).public}
+    url = registry_with(tmp_path / "registry.sqlite", keys)
+    with serving(paths, "--topology", "star", "--on", "udp:0") as served:
+        done = update(package, "--via", served.vias[0], "--registry", url)
+        served.stop()
+    assert (done.code, done.results) == (4, ["updated", "failed", "refused"])
+    assert done.rules == [None, "LK-12", "UP-10"]
+    assert running_version(paths[0]) == "2.0.0.0 confirmed"
+    assert [running_version(path) for path in paths[1:]] == ["1.0.0.0 confirmed"] * 2
