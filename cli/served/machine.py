@@ -16,8 +16,6 @@ from bootloader.simulation.device import ApplicationRuns, Dead, PowerOn, Simulat
 from bootloader.simulation.sim_flash import Operation, PowerCut
 from cli.served.options import ServeOptions
 
-Keep = Callable[[Sequence[Operation]], None]
-
 
 class Store(Protocol):
     """Where what happens to flash is put on record."""
@@ -37,6 +35,7 @@ class Machine:
         self.stays_off_after_cut = False
         self._store = store
         self._options = options
+        self._target: Target | None = None
         self._server: SmpServer | None = None
         self._started_at = 0.0
         # A device that draws the same numbers after its process was killed would repeat its nonces.
@@ -65,8 +64,9 @@ class Machine:
 
     def reset_if_wanted(self) -> bool:
         """After an answer was sent: the reset that it announced. Says whether there was one."""
-        if self._server is None or not self._server.wants_reset:
+        if self._target is None or self._server is None or not self._server.wants_reset:
             return False
+        self.device.mailbox = self._target.mailbox
         time.sleep(self._options.reset_after_seconds)
         self.power_on(PowerOn.WARM)
         self._store.write_whole_if_log_is_long()
@@ -82,8 +82,9 @@ class Machine:
                 running = device.application_confirms()
         if isinstance(running, Dead):
             return
-        target = self._application(running) if isinstance(running, ApplicationRuns) else self._update_mode()
-        self._server = _Server(target, device, self.statistics, detailed_codes=self._options.detailed_codes)
+        self._target = self._application(running) if isinstance(running, ApplicationRuns) else self._update_mode()
+        options = self._options
+        self._server = SmpServer(self._target, detailed_codes=options.detailed_codes, statistics=self.statistics)
 
     def _application(self, running: ApplicationRuns) -> SimulatedApplication:
         return SimulatedApplication(self.device, running.head, self._is_in_safe_state)
@@ -120,20 +121,3 @@ class Machine:
             return
         time.sleep(self._options.power_back_after_seconds)
         self.power_on(PowerOn.COLD)
-
-
-class _Server(SmpServer):
-    """Leaves in the device's mailbox what the target wants there, once a reset is due."""
-
-    def __init__(
-        self, target: Target, device: SimulatedDevice, statistics: LinkStatistics, *, detailed_codes: bool
-    ) -> None:
-        super().__init__(target, detailed_codes=detailed_codes, statistics=statistics)
-        self._asking = target
-        self._device = device
-
-    def handle(self, request: bytes) -> bytes | None:
-        answer = super().handle(request)
-        if self.wants_reset:
-            self._device.mailbox = self._asking.mailbox
-        return answer

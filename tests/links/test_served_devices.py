@@ -202,6 +202,20 @@ def test_erases_take_their_time_and_every_request_is_answered_within_3_seconds(t
     assert slowest < 1.5, "and no answer waited for two of them"
 
 
+@pytest.mark.campaign
+def test_the_slowest_sectors_at_the_end_of_a_chain_of_8_time_nobody_out(tmp_path: Path) -> None:
+    """2 s for each sector, 8 nodes, the host's own time-outs, and not one request sent twice."""
+    worlds = [World(uid=bytes([number + 1]) * 12) for number in range(8)]
+    paths = write_devices(tmp_path, [world.device() for world in worlds])
+    with serving(paths, "--topology", "chain", "--on", "serial", "--erase-ms", "2000") as served:
+        nodes = open_links(served.vias[0])
+        client = DeviceClient(nodes[7].link, retries=0)
+        update(client, with_trailer(worlds[7].application(1)))
+        assert client.image_state()[0].confirmed
+        client.close()
+        assert served.stop() == 0
+
+
 def test_a_tcp_connection_that_sends_no_message_is_closed_and_others_are_served(tmp_path: Path) -> None:
     paths = write_devices(tmp_path, [WORLD.device()])
     with serving(paths, "--on", "tcp:0") as served:
@@ -347,3 +361,18 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, capsys: pytes
         assert run(["device", "serve", str(paths[0]), *options]) == code, options
         printed = capsys.readouterr()
         assert (printed.out, printed.err.count("\n")) == ("", 1), printed.err
+
+
+def test_devices_end_with_the_command_that_began_them(tmp_path: Path) -> None:
+    """Even if that is killed: nobody is left behind, and their files are written."""
+    paths = write_devices(tmp_path, [WORLD.device()])
+    with serving(paths, "--on", "tcp:0") as served:
+        served.process.kill()
+        served.process.wait(10)
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{served.pids[0]}").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not Path(f"/proc/{served.pids[0]}").exists()
+    assert not log_path(paths[0]).exists()
+    with serving(paths, "--on", "tcp:0") as served:
+        assert served.stop() == 0
