@@ -47,6 +47,7 @@ bootloader-release = [             # the three built into the pre-bootloader for
 production = [{{ token = "release", label = "{production}" }}]
 compat = {{ token = "release", label = "{compat}" }}
 # grant = [{{ token = "release", label = "{grant}" }}]
+# service = [{{ token = "release", label = "{service}" }}]            # return for repair, decommissioning
 # package-wrap = [{{ token = "release", label = "{package_wrap}" }}]  # keeps content keys for later grants
 """
 
@@ -71,5 +72,6 @@ def product_template(name: str, product_id: uuid.UUID, board: str) -> str:
         production=label(Role.PRODUCTION),
         compat=label(Role.COMPAT),
         grant=label(Role.GRANT),
+        service=label(Role.SERVICE),
         package_wrap=label(Role.PACKAGE_WRAP),
     )

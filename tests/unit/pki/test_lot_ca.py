@@ -108,12 +108,12 @@ def test_ca_03_nothing_but_a_device_is_certified_without_request() -> None:
 
 
 def test_x509_09_a_lot_ca_ends_with_its_issuer() -> None:
-    late = replace(LOT_CA_ORDER, validity_days=25 * 365)
-    later = w.NOW + timedelta(days=1)
+    later = w.NOW + timedelta(days=5 * 365 + 1)
+    full = replace(LOT_CA_ORDER, validity_days=20 * 365)
+    request = create_request(LOT_CA_KEY, LOT_CA_ORDER.name)
     with pytest.raises(PolicyViolation, match="X509-09"):
-        issue_from_request(
-            w.PRODUCTION_KEY, w.WORLD.production, late, create_request(LOT_CA_KEY, LOT_CA_ORDER.name), later
-        )
+        issue_from_request(w.PRODUCTION_KEY, w.WORLD.production, full, request, later)
+    issue_from_request(w.PRODUCTION_KEY, w.WORLD.production, full, request, later - timedelta(days=1))
 
 
 def test_a_device_without_serial_number_is_named_by_its_uid() -> None:
