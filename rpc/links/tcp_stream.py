@@ -27,14 +27,14 @@ class TcpStream:
         return f"tcp://{host}:{self._port}"
 
     def send(self, data: bytes) -> None:
-        """Hand over all bytes; raises LinkClosed, LinkTimeout."""
+        """Hand over all bytes; raises LinkClosed."""
         connection = self._connected()
         try:
             connection.settimeout(_SEND_TIMEOUT_SECONDS)
             connection.sendall(data)
         except TimeoutError:
             self.close()  # a message may have been cut in two
-            raise LinkTimeout(f"{self.name} takes no more bytes") from None
+            raise LinkClosed(f"{self.name} takes no more bytes; the connection is given up") from None
         except OSError as error:
             raise self._ended(error) from None
 

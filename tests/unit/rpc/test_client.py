@@ -18,6 +18,7 @@ from pki.errors import InputRefused
 from rpc.addresses import open_links
 from rpc.client import DeviceClient
 from rpc.errors import DeviceRefused, LinkClosed, LinkError, LinkTimeout, MessageMalformed
+from rpc.links.tcp_stream import TcpStream
 from tests.unit.rpc.fake_device import OUR_GROUP, FakeDevice
 from tests.unit.rpc.fake_lines import (
     BareMachine,
@@ -316,6 +317,15 @@ def test_a_connection_that_ended_is_opened_again() -> None:
         client.link._stream._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
         assert client.echo("2") == "2"
         assert client.link.counters.retries == 1
+
+
+def test_lk_09_a_connection_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rpc.links.tcp_stream._SEND_TIMEOUT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = TcpStream("127.0.0.1", server.getsockname()[1])
+        with pytest.raises(LinkClosed, match=r"LK-09.*takes no more bytes"):
+            stream.send(bytes(64 * 1024 * 1024))
+        assert stream._socket is None
 
 
 def test_tcp_is_given_up_where_what_comes_is_no_message() -> None:
