@@ -13,7 +13,7 @@ import typer
 from cli.context import now, open_session, repository_of, site_of
 from pki.errors import ChainInvalid, ConfigurationError
 from provisioning.station.facts import Terms
-from provisioning.station.folder import BOARD_FILE, CA_FILE, IMAGE_FILE, ORDER_FILE, StationFolder
+from provisioning.station.folder import BOARD_FILE, CA_FILE, GROUP_FILE, IMAGE_FILE, ORDER_FILE, StationFolder
 from provisioning.station.rules import Rule, refused
 from provisioning.station.trust import TrustLink, require_order_trusted
 from signer.device_objects.common import Injection
@@ -102,7 +102,8 @@ def open_station(context: typer.Context, path: Path, *, to_work: bool) -> Iterat
             certifier = LotCa(keys.lot_ca, ca, organization_of(ca), folder.config.hardware_type, session.random)
             ledger = Ledger(LedgerFile(folder.ledger_path), TokenEvidence(session), order, keys.station, now)
             try:
-                workshop = Workshop(order, keys.lot, certifier, _injector(session, order), now)
+                injector = injector_of(session, order, folder.content(GROUP_FILE) if folder.has_group_key else None)
+                workshop = Workshop(order, keys.lot, certifier, injector, now)
                 station = Station(workshop, ledger)
                 if to_work:
                     station.require_open()
@@ -148,14 +149,22 @@ def _found(session: Session, spki_sha256: bytes) -> KeyHandle | None:
     return key if key.public_key.spki_sha256 == spki_sha256 else None
 
 
-def _injector(session: Session, order: SignedWorkOrder) -> Injector | None:
+def injector_of(session: Session, order: SignedWorkOrder, group_key: bytes | None) -> Injector | None:
+    """What injects keys by this order, None if it injects none; `group_key` is the file, where there is one.
+
+    Raises PolicyViolation ST-11, ConfigurationError, MechanismUnsupported.
+    """
+    from provisioning.station.group_key import GroupKeySource, parse_group_key
     from provisioning.station.token_injection import TokenInjector
 
     if not order.order.inject:
         return None
-    if order.order.inject & Injection.GROUP_KEY:
-        raise refused(Rule.GROUP_KEY, "the order injects the group's key, and the station has none")
-    return TokenInjector(session, None)
+    if not order.order.inject & Injection.GROUP_KEY:
+        return TokenInjector(session, None)
+    if group_key is None:
+        raise refused(Rule.GROUP_KEY, "the order injects the group's key: give its wrapped file with --group-key")
+    file = parse_group_key(group_key, order.order.group_public_key)
+    return TokenInjector(session, GroupKeySource(session, file))
 
 
 def trust_chain(paths: Sequence[Path]) -> tuple[TrustLink, ...]:

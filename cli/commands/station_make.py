@@ -11,12 +11,13 @@ from cli.cert_files import read_certificate
 from cli.context import board_of, now, open_session, repository_of, site_of
 from cli.options import JsonOption, ProductOption, TokenOption
 from cli.output import emit, read_input
-from cli.station_open import board_from, factory_image, find_keys, organization_of, read_order, trust_chain
+from cli.station_open import board_from, factory_image, find_keys, injector_of, organization_of, read_order, trust_chain
 from cli.station_words import order_fields
 from pki.errors import InputRefused
 from provisioning.station.folder import (
     BOARD_FILE,
     CA_FILE,
+    GROUP_FILE,
     IMAGE_FILE,
     ORDER_FILE,
     StationConfig,
@@ -53,6 +54,10 @@ def init(
     bundle: Annotated[list[Path], typer.Option(metavar="FILE", help="The chain of trust bundles, oldest first.")],
     factory_image_file: Annotated[Path, typer.Option("--factory-image", metavar="FILE", help="What boards hold.")],
     hardware_type: Annotated[str, typer.Option(metavar="OID", help="The maker's hardware type, in certificates.")],
+    group_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The group's agreement key, wrapped by the token, if the order injects it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a station for one order: everything is checked against the order, the token and the clock first."""
@@ -73,10 +78,13 @@ def init(
         IMAGE_FILE: read_input(factory_image_file, "factory image", _IMAGE_SIZE_BYTES_MAX),
         BOARD_FILE: repository.board_path(board.name).read_bytes(),
     }
+    if group_key is not None:
+        files[GROUP_FILE] = read_input(group_key, "group key", _ORDER_SIZE_BYTES_MAX)
     factory_image(factory_image_file, board_from(files[BOARD_FILE]))
     with open_session(repository, site_of(context, repository), token, writable=True) as session:
         keys = find_keys(session, signed)
         _require_workable(signed, chain, keys, ca, hardware_type)
+        injector_of(session, signed, files.get(GROUP_FILE))
         protection = _ALWAYS | signed.order.protection_required | Protection(int(board.protection_required))
         config = StationConfig(
             format=1,

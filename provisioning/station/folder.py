@@ -137,6 +137,11 @@ class StationFolder:
         """The ledger."""
         return self.path / LEDGER_FILE
 
+    @property
+    def has_group_key(self) -> bool:
+        """Whether the station was given the group's wrapped key."""
+        return GROUP_FILE in self.config.files
+
     def content(self, name: str) -> bytes:
         """A file that `init` wrote, as it was then."""
         data = self._bytes(name)

@@ -212,8 +212,22 @@ class StationWorld(ReleaseWorld):
         finally:
             _end(process)
 
+    @contextmanager
+    def killed_station(self, moment: int, folder: Path, fixture: Fixture, *options: str) -> Iterator[Station]:
+        """A station that ends by SIGKILL at one moment."""
+        program = [sys.executable, "-m", "tests.stations.killed_station", str(moment), "--authority", str(self.root)]
+        program += ["station", "run", str(folder), "--fixture", str(fixture.socket), "--json", *options]
+        process = self._begin(program, text=True)
+        try:
+            yield Station(process)
+        finally:
+            _end(process)
+
     def begin(self, *arguments: str | Path, text: bool = False) -> subprocess.Popen[Any]:
         command = [sys.executable, "-m", "cli.start", "--authority", str(self.root), *map(str, arguments)]
+        return self._begin(command, text)
+
+    def _begin(self, command: list[str], text: bool) -> subprocess.Popen[Any]:
         environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=self.root, env=environment, text=text)

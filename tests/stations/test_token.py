@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pki.key_specs import KEY_SPECS, key_label
+from pki.errors import ConfigurationError, PolicyViolation
+from pki.key_specs import KEY_SPECS, KeyUsage, key_label
 from pki.roles import Role
 from pki.values import PublicKey
 from provisioning.station.evidence import newest_evidence
+from provisioning.station.group_key import GroupKeySource, parse_group_key
 from provisioning.station.ledger import first_evidence
 from provisioning.station.token_evidence import TokenEvidence
 from provisioning.station.token_injection import TokenInjector
 from signer.device_objects.common import Injection
-from signer.tokens.errors import KeyInconsistent, MechanismUnsupported
+from signer.tokens import KeyRef
+from signer.tokens.errors import KeyInconsistent, MechanismUnsupported, WrappedKeyRefused
+from signer.tokens.generation import generate_unlocked_pair
 from signer.tokens.key_handle import KeyHandle
+from signer.tokens.objects import public_key_of
 from signer.tokens.session import Session
+from signer.tokens.wrapped_key import Framing
+from signer.tokens.wrapping import framing_made_by
 from tests.softhsm_fixtures import TokenRig
 from tests.stations.paper_bench import Bench
 from tests.stations.paper_device import OPERATIONAL, point
@@ -104,6 +112,71 @@ def test_an_agreement_key_made_by_the_token_reaches_the_device_and_nothing_else(
     assert begun.agreement_public_key.hex().encode() in stored
     assert scalar not in stored
     assert scalar.hex().encode() not in stored
+
+
+def wrapped_group_key(session: Session) -> bytes:
+    """As the maker's ceremony would bring it: made in a token, wrapped there by a key that stays."""
+    secret = session.generate(KEY_SPECS[Role.GROUP_WRAP], key_label(KEY_SPECS[Role.GROUP_WRAP], "pump-x2", 1))
+    profile = session.probe_profile(on_token=True)
+    with session.operation("making a group key") as raw:
+        usages = frozenset({KeyUsage.DERIVE})
+        public, private = generate_unlocked_pair(raw, "", usages, profile, on_token=False, extractable=True)
+        wrapping, _, _ = session.locate_secret_key(KeyRef(cka_id=secret.cka_id))
+        framing, mechanism = framing_made_by(profile)
+        assert framing is Framing.RFC_3394
+        wrapped = wrapping.wrap_key(private, mechanism=mechanism)  # type: ignore[attr-defined]
+        point_ = public_key_of(public).point
+        private.destroy()
+    fields = {
+        "format": "strongroom-group-key-1",
+        "public_key": point_.hex(),
+        "wrapped_by": secret.cka_id.hex(),
+        "wrapped": wrapped.hex(),
+    }
+    return json.dumps(fields).encode()
+
+
+def test_a_groups_key_reaches_the_device_and_nothing_else(token_rig: TokenRig, tmp_path: Path) -> None:
+    with token_rig.open() as session:
+        data = wrapped_group_key(session)
+        group = PublicKey(bytes.fromhex(json.loads(data)["public_key"]))
+        injector = TokenInjector(session, GroupKeySource(session, parse_group_key(data, group)))
+        inject = Injection.GROUP_KEY | Injection.AGREEMENT_KEY
+        bench = Bench(tmp_path, injector=injector, inject=inject, group_public_key=group).init()
+        station = bench.open()
+        chips = [bench.chip(1), bench.chip(2)]
+        assert all(bench.attempt(station, chip).passed for chip in chips)
+        assert len(session.attributes()) == 1, "only the wrapping key is on the token"
+        stored = b"".join(signed.record.canonical for signed in station.ledger.records())
+    for chip in chips:
+        assert chip.group is not None
+        private = ec.derive_private_key(chip.group, ec.SECP256R1())
+        assert point(private) == group.point
+        scalar = chip.group.to_bytes(32, "big")
+        for form in (scalar, scalar.hex().encode()):
+            assert form not in stored + data
+    assert chips[0].activation[256:480] != chips[1].activation[256:480]
+
+
+def test_a_group_key_that_is_not_the_orders_is_refused(softhsm: TokenRig) -> None:
+    with softhsm.open() as session:
+        data = wrapped_group_key(session)
+        group = PublicKey(bytes.fromhex(json.loads(data)["public_key"]))
+        with pytest.raises(PolicyViolation, match="ST-11"):
+            parse_group_key(data, PublicKey(point(ec.generate_private_key(ec.SECP256R1()))))
+        for wrong in (b"", b"{}", data[:-1], data.replace(b"key-1", b"key-2"), data.replace(b'"wrapped"', b'"w"')):
+            with pytest.raises(ConfigurationError):
+                parse_group_key(wrong, group)
+        fields = json.loads(data)
+        other = json.dumps(fields | {"wrapped_by": "00" * 20}).encode()
+        with pytest.raises(PolicyViolation, match="ST-11"):
+            GroupKeySource(session, parse_group_key(other, group))
+        changed = bytes([bytes.fromhex(fields["wrapped"])[0] ^ 1]) + bytes.fromhex(fields["wrapped"])[1:]
+        source = GroupKeySource(
+            session, parse_group_key(json.dumps(fields | {"wrapped": changed.hex()}).encode(), group)
+        )
+        with pytest.raises(WrappedKeyRefused):
+            source()
 
 
 def test_each_wrap_has_a_pair_of_its_own(token_rig: TokenRig) -> None:
