@@ -12,7 +12,7 @@ import typer
 
 from cli.options import JsonOption
 from cli.output import emit, say
-from rpc.update.fleet import PARALLEL
+from rpc.update.limits import PARALLEL
 
 if TYPE_CHECKING:
     from rpc.update.identity import IdentityKeys
@@ -84,8 +84,8 @@ def update(
     from cli.exit_codes import ExitCode
     from cli.update_display import readable, watching
     from cli.update_material import GrantsInFile, copy_finder, read_bundles
-    from rpc.update.device_run import Job
     from rpc.update.fleet import update_devices
+    from rpc.update.job import Job
     from rpc.update.package_facts import read_package
     from rpc.update.sources import Patience
     from signer.new_file import NewFile

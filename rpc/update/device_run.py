@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from pki.errors import FormatError, StrongroomError, VerificationError
@@ -12,41 +11,18 @@ from rpc.client import DeviceClient
 from rpc.errors import DeviceRefused, LinkError
 from rpc.message import Group
 from rpc.objects.signed_status import APPLICATION_CONFIRMED, RUNS_APPLICATION, RUNS_BOOTLOADER, SignedStatus
-from rpc.update.bundle_facts import BundleChain
-from rpc.update.identity import IdentityKeys, read_status
-from rpc.update.package_facts import PackageFile, PackageType
-from rpc.update.planner import UPDATE_REQUESTED, Action, Material, Step, is_there, plan
+from rpc.update.identity import read_status
+from rpc.update.job import Job
+from rpc.update.package_facts import PackageType
+from rpc.update.planner import Action, Step, plan
+from rpc.update.presence import UPDATE_REQUESTED, Material, is_there
 from rpc.update.report import DeviceReport, Fault, Result
 from rpc.update.rules import Refusal, Refused
-from rpc.update.sources import CopyOf, Deadline, Grants, Observer, Patience, RandomBytes, Stop, Stopped
+from rpc.update.sources import Deadline, Stopped
 
 _BUSY: Final = "BUSY"
 _NOT_IN_UPDATE_MODE: Final = "NOT_IN_UPDATE_MODE"
 _RESETS_IN_A_ROW_MAX: Final = 3
-
-
-def everyone(_uid: str, _via: str) -> bool:
-    """Every address counts."""
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is the same for every device of a run. Without `keys` nothing that devices say is verified."""
-
-    package: PackageFile
-    bundles: BundleChain
-    keys: IdentityKeys | None
-    grants: Grants | None
-    copy_of: CopyOf
-    random_bytes: RandomBytes
-    observer: Observer
-    claim: Callable[[str, str], bool] = everyone
-    """Whether this address (second) is the one through which the device with this UID (first) is worked on."""
-    patience: Patience = field(default_factory=Patience)
-    stop: Stop = field(default_factory=Stop)
-    is_dry_run: bool = False
-    reinstalls: bool = False
 
 
 class DeviceRun:
@@ -126,7 +102,7 @@ class DeviceRun:
         if not steps:
             self._report.result = Result.UPDATED if self._report.steps else Result.CURRENT
             return True
-        steps = self._without_a_second_upload(steps, status)
+        steps = self._without_a_second_upload(steps)
         self._require_resets_to_help(steps)
         for step in steps:
             self._job.stop.check()
@@ -155,18 +131,12 @@ class DeviceRun:
         linked_for = job.copy_of(status.board, facts.load_address) if is_bootloader else None
         return Material(job.bundles, grant, linked_for, sent=self._sent, reinstall=job.reinstalls)
 
-    def _without_a_second_upload(self, steps: tuple[Step, ...], status: SignedStatus) -> tuple[Step, ...]:
-        """What was sent whole is not sent again.
-
-        The reset that followed may not have reached the device. And an application does not know which copy started it:
-        whether a new bootloader is on trial is asked in update mode.
-        """
+    def _without_a_second_upload(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """What was sent whole is not sent again. The reset that followed may not have reached the device."""
         if not self._sent or all(step.action is not Action.UPLOAD for step in steps):
             return steps
         if not self._was_reset:
             return (Step(Action.RESET),)
-        if self._job.package.facts.package_type is PackageType.BOOTLOADER and status.runs == RUNS_APPLICATION:
-            return (Step(Action.ENTER_UPDATE_MODE),)
         raise Refused("UP-44", "the package was installed and did not stay: it failed its boot check or its starts")
 
     def _require_resets_to_help(self, steps: tuple[Step, ...]) -> None:

@@ -6,17 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import Final
 
 from pki.errors import InputRefused
 from rpc.addresses import NodeLink, open_links
 from rpc.client import DeviceClient
 from rpc.errors import LinkError
-from rpc.update.device_run import DeviceRun, Job
+from rpc.update.device_run import DeviceRun
+from rpc.update.job import Job
+from rpc.update.limits import DEVICES_MAX, PARALLEL
 from rpc.update.report import DeviceReport, Fault, Result, UpdateReport
-
-PARALLEL: Final = 64
-DEVICES_MAX: Final = 4_096
 
 Now = Callable[[], str]
 """The time, RFC 3339."""

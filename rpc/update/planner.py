@@ -12,17 +12,20 @@ from typing import Final
 
 from rpc.objects import lifecycle
 from rpc.objects.lifecycle import lifecycle_name
-from rpc.objects.reading import ImageVersion
-from rpc.objects.signed_status import APPLICATION_CONFIRMED, APPLICATION_ON_TRIAL, RUNS_APPLICATION, SignedStatus
+from rpc.objects.signed_status import APPLICATION_ON_TRIAL, RUNS_APPLICATION, SignedStatus
 from rpc.update.bundle_facts import BundleChain, BundleFacts
 from rpc.update.package_facts import PackageFacts, PackageType, RecipientMode, Target
+from rpc.update.presence import (
+    DOES_NOT_START,
+    Material,
+    is_confirmed,
+    is_kept_from_starting,
+    is_there,
+    listens,
+    needs_settling,
+    running_version,
+)
 from rpc.update.rules import Refusal, Refused
-
-# Device codes with which update mode says that the image on record does not start (docs/spec/device-codes.md).
-HEAD_CHANGED: Final = 702
-TRIAL_EXHAUSTED: Final = 706
-UPDATE_REQUESTED: Final = 707
-_DOES_NOT_START: Final = range(HEAD_CHANGED, TRIAL_EXHAUSTED)
 
 _LIFECYCLES: Final = {
     PackageType.APPLICATION: (lifecycle.OPERATIONAL,),
@@ -60,22 +63,6 @@ class Step:
         return f"{self.action.value} {self.detail}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is at hand for one device.
-
-    `grant` is what the file of grants has for its UID. `linked_for` is the copy (0 A, 1 B) of its board that a
-    bootloader package is linked for, None where the board is not known. `sent` says that this run has uploaded the
-    package to it; `reinstall`, that the same or an older version is meant.
-    """
-
-    bundles: BundleChain
-    grant: bytes | None = None
-    linked_for: int | None = None
-    sent: bool = False
-    reinstall: bool = False
-
-
 def plan(status: SignedStatus, package: PackageFacts, material: Material) -> tuple[Step, ...] | Refusal:
     """The steps that bring this device to this package, none where it is there; or why it is left alone."""
     try:
@@ -84,25 +71,13 @@ def plan(status: SignedStatus, package: PackageFacts, material: Material) -> tup
         return refused.refusal
 
 
-def is_there(status: SignedStatus, package: PackageFacts, material: Material) -> bool:
-    """Whether the package's image is the one on record. It may be on trial, and need not run at this moment."""
-    if material.reinstall and not material.sent:
-        return False
-    if package.package_type is PackageType.BOOTLOADER:
-        return _bootloader_is_there(status, package, material)
-    same = status.installed_type == package.package_type and status.application_head_hash == package.head_hash
-    starts = not (_listens(status) and status.update_mode_code in _DOES_NOT_START)
-    gave_up = _listens(status) and status.update_mode_code == TRIAL_EXHAUSTED and not _is_confirmed(status)
-    return same and starts and not gave_up
-
-
 def _steps(status: SignedStatus, package: PackageFacts, material: Material) -> Iterator[Step]:
     _require_takes_anything(status)
     _require_meant(status, package)
     there = is_there(status, package, material)
     links = _links(status, material.bundles)
     in_force = _bundle_in_force(status, material.bundles, links)
-    settles = package.package_type is PackageType.BOOTLOADER and _needs_settling(status, package, there=there)
+    settles = package.package_type is PackageType.BOOTLOADER and needs_settling(status, package, there=there)
     grant: bytes | None = None
     if not there:
         _require_newer(status, package, material)
@@ -124,59 +99,10 @@ def _steps(status: SignedStatus, package: PackageFacts, material: Material) -> I
     elif settles and in_force is not None and not links:
         # Verifying any bundle of the succession confirms a copy; after a link it is confirmed already.
         yield Step(Action.SEND_TRUST_BUNDLE, f"version {in_force.version}", in_force.raw)
-    if work or _is_kept_from_starting(status, package):
+    if work or is_kept_from_starting(status, package):
         yield Step(Action.RESET)
     if waits or (not there and package.package_type is not PackageType.BOOTLOADER):
         yield Step(Action.AWAIT_CONFIRMATION)
-
-
-# --- what is there ---
-
-
-def _listens(status: SignedStatus) -> bool:
-    return status.runs != RUNS_APPLICATION
-
-
-def _is_kept_from_starting(status: SignedStatus, package: PackageFacts) -> bool:
-    """Whether there is an image on record that a reset would start. The package's own is not broken: it is there."""
-    if not _listens(status) or not status.installed_type:
-        return False
-    return package.package_type is not PackageType.BOOTLOADER or status.update_mode_code == UPDATE_REQUESTED
-
-
-def _is_confirmed(status: SignedStatus) -> bool:
-    return status.application_state == APPLICATION_CONFIRMED
-
-
-def _running_version(status: SignedStatus) -> ImageVersion:
-    return status.bootloader_version_b if status.running_copy else status.bootloader_version_a
-
-
-def _version_of(status: SignedStatus, copy: int) -> ImageVersion | None:
-    """None for a copy that does not verify."""
-    if not status.copies >> copy & 1:
-        return None
-    return status.bootloader_version_b if copy else status.bootloader_version_a
-
-
-def _running_is_confirmed(status: SignedStatus) -> bool:
-    return bool(status.copies >> (2 + status.running_copy) & 1)
-
-
-def _bootloader_is_there(status: SignedStatus, package: PackageFacts, material: Material) -> bool:
-    """By the version of the copy it is linked for. One that was tried and fell back (the other runs) is not there."""
-    running, other = _running_version(status), _version_of(status, 1 - status.running_copy)
-    if material.linked_for is None:
-        # Without knowing the board: it runs after having been sent, or both copies have the version.
-        return running == package.version and (material.sent or other == package.version)
-    if material.linked_for == status.running_copy:
-        return running == package.version
-    return other == package.version and running >= package.version
-
-
-def _needs_settling(status: SignedStatus, package: PackageFacts, *, there: bool) -> bool:
-    """Whether the copy with this version runs, and has not verified anything yet."""
-    return there and _running_version(status) == package.version and not _running_is_confirmed(status)
 
 
 # --- rules about the device ---
@@ -211,15 +137,15 @@ def _require_meant(status: SignedStatus, package: PackageFacts) -> None:
 def _require_newer(status: SignedStatus, package: PackageFacts, material: Material) -> None:
     version = package.version
     if package.package_type is PackageType.BOOTLOADER:
-        running = _running_version(status)
+        running = running_version(status)
         _require(version >= running, "UP-18", f"bootloader {version} is older than the running copy's {running}")
         copy = "AB"[status.running_copy]
         other = material.linked_for != status.running_copy
         _require(other, "UP-19", f"linked for copy {copy}, which is running; send the package for the other copy")
         return
-    broken = _listens(status) and status.update_mode_code in _DOES_NOT_START
+    broken = listens(status) and status.update_mode_code in DOES_NOT_START
     replaced = status.application_version
-    newer = not status.installed_type or not _is_confirmed(status) or broken or version > replaced
+    newer = not status.installed_type or not is_confirmed(status) or broken or version > replaced
     reason = (
         f"version {version} is not newer than the confirmed {replaced}; a service order can permit it (--reinstall)"
     )
@@ -231,7 +157,7 @@ def _require_versions(
 ) -> None:
     own, floor = package.security_version, status.floors[package.package_type - 1]
     _require(own >= floor, "UP-20", f"security version {own} is below the device's floor of {floor}")
-    running, needed = _running_version(status), package.bootloader_version_min
+    running, needed = running_version(status), package.bootloader_version_min
     _require(running >= needed, "UP-21", f"needs bootloader {needed}, the device runs {running}: update that first")
     version = links[-1].version if links else status.trust_bundle_version
     wanted = package.trust_bundle_version_min

@@ -16,8 +16,9 @@ from pki.values import PublicKey
 from rpc.client import DeviceClient
 from rpc.errors import LinkTimeout
 from rpc.link import LinkCounters
-from rpc.update.device_run import DeviceRun, Job
+from rpc.update.device_run import DeviceRun
 from rpc.update.identity import KnownDevices
+from rpc.update.job import Job
 from rpc.update.package_facts import read_package
 from rpc.update.planner import Step
 from rpc.update.report import DeviceReport

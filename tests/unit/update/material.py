@@ -11,7 +11,7 @@ from rpc.objects.reading import ImageVersion
 from rpc.objects.signed_status import SignedStatus
 from rpc.update.bundle_facts import BundleChain, BundleFacts
 from rpc.update.package_facts import PackageFacts, PackageType, RecipientMode, Target
-from rpc.update.planner import Material
+from rpc.update.presence import Material
 
 PRODUCT = b"product 16 bytes"
 UID = b"uid of a device!"

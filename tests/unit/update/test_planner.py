@@ -10,7 +10,8 @@ import pytest
 from rpc.objects import lifecycle
 from rpc.objects.reading import ImageVersion
 from rpc.update.package_facts import PackageFacts, Target
-from rpc.update.planner import Action, Material, Step, plan
+from rpc.update.planner import Action, Step, plan
+from rpc.update.presence import Material
 from rpc.update.rules import Refusal
 from tests.unit.update.material import (
     BOOTLOADER,
