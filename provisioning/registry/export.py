@@ -47,7 +47,7 @@ def rows_as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> It
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell(row[column]) for column in columns])
+        writer.writerow([_cell(value) for value in map(row.__getitem__, columns)])
         if out.tell() > 1 << 16:
             yield _emptied(out)
     yield _emptied(out)
@@ -56,6 +56,8 @@ def rows_as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> It
 def _cell(value: object) -> str:
     """RG-50."""
     text = "" if value is None else str(value)
+    if text[:1].isalnum():
+        return text
     return f"'{text}" if text.startswith(_FORMULA_BEGINNINGS) or text.lstrip().startswith(_FORMULA_BEGINNINGS) else text
 
 

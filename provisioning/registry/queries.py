@@ -94,8 +94,7 @@ def device_rows(connection: Connection, query: DeviceQuery, *, limit: int | None
     """Rows of `devices` in ascending order of UID, then product, as a stream."""
     column = tables.devices.c
     statement = select(tables.devices).where(*query.conditions()).order_by(column.uid, column.product_id).limit(limit)
-    for row in _streamed(connection, statement):
-        yield dict(row)
+    yield from _streamed(connection, statement)
 
 
 def agreement_keys(connection: Connection, query: DeviceQuery) -> Iterator[tuple[bytes, PublicKey]]:
@@ -134,9 +133,13 @@ def order_rows(connection: Connection) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Row]:
     """Rows in blocks, in constant memory."""
-    yield from connection.execute(statement.execution_options(yield_per=BLOCK_ROWS)).mappings()
+    result = connection.execute(statement.execution_options(yield_per=BLOCK_ROWS))
+    names = tuple(result.keys())
+    for block in result.partitions():
+        for row in block:
+            yield dict(zip(names, row, strict=True))
 
 
 def _hex(value: bytes | None) -> str | None:
