@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from signer.tokens import ModuleConfig, find_module, load_module
-from tests.cli.release_world import ReleaseWorld
-from tests.cli.release_world import _build as build_release
+from tests.cli.release_world import ReleaseWorld, build_release
 from tests.cli.world import PRODUCT, PROGRAM, Result, build_world, configure_softhsm
 from tests.runbooks.runbook import FOLDER, blocks, run_lines
 from tests.softhsm_fixtures import close_all
