@@ -79,7 +79,7 @@ def update(
     """Update every device behind the given addresses, side by side; a device that fails holds up no other.
 
     Looks before it touches anything: a device that would refuse is left alone, and so is one in use. Running it again
-    ends what was interrupted. Exit code 0 if all are as they should be, else 4, 5, 11 or 15, as the report explains.
+    ends what was interrupted. Exit code 0 if all are as they should be, else 3, 4, 5, 11 or 15, as the report explains.
     """
     from cli.exit_codes import ExitCode
     from cli.update_display import readable, watching

@@ -59,7 +59,8 @@ class DeviceRun:
             self._end(Result.FAILED, Refusal("UP-42", str(error)), Fault.DEVICE)
             self._leave_update_mode()
         except StrongroomError as error:
-            self._end_with(error, Fault.LINK)
+            self._end_with(error, Fault.MATERIAL)
+            self._leave_update_mode()
         finally:
             report.seconds = time.monotonic() - begun
             report.count(self._client.link.counters)
@@ -116,8 +117,12 @@ class DeviceRun:
     def _status(self) -> SignedStatus:
         job, report = self._job, self._report
         status = read_status(self._client, job.keys, job.random_bytes)
+        uid = status.uid.hex()
+        if report.uid not in {None, uid}:
+            raise Refused(
+                "UP-47", f"device {uid} answers now where {report.uid} did: look at the wiring, and start again"
+            )
         if report.found is None:
-            uid = status.uid.hex()
             if not job.claim(uid, report.via):
                 raise Refused("UP-45", f"device {uid} is reached by another address too, and updated through that one")
             job.observer.found(report.via, uid)
@@ -181,12 +186,11 @@ class DeviceRun:
     def _leave_update_mode(self) -> None:
         """A device that was brought to update mode for what it refused starts its application again, if it can."""
         try:
-            status = read_status(self._client, self._job.keys, self._job.random_bytes)
-            self._report.read(status)
+            status = self._status()
             if status.runs == RUNS_BOOTLOADER and status.installed_type and _was_asked(status):
                 self._client.reset()
                 self._report.steps.append(str(Step(Action.RESET)))
-                self._report.read(self._await_runs(RUNS_APPLICATION))
+                self._await_runs(RUNS_APPLICATION)
         except StrongroomError:
             return  # the report says what it said last
 

@@ -78,4 +78,9 @@ def _worked_on(entry: NodeLink | DeviceReport, job: Job) -> DeviceReport:
     if isinstance(entry, DeviceReport):
         job.observer.finished(entry.via, entry.result.value, entry.reason)
         return entry
-    return DeviceRun(entry.name, DeviceClient(entry.link), job).run()
+    try:
+        return DeviceRun(entry.name, DeviceClient(entry.link), job).run()
+    except Exception as error:  # noqa: BLE001 - a defect met with one device must not cost the report of all others
+        reason = f"internal error, please report it: {type(error).__name__}: {error}"
+        job.observer.finished(entry.name, Result.FAILED.value, reason)
+        return DeviceReport(entry.name, result=Result.FAILED, reason=reason, fault=Fault.DEFECT)

@@ -34,9 +34,11 @@ class Result(Enum):
 class Fault(Enum):
     """What kind of thing went wrong, most serious first. The values are names of exit codes."""
 
+    DEFECT = "INTERNAL"
     VERIFICATION = "VERIFICATION"
     POLICY = "POLICY"
     DEVICE = "REFUSED_BY_DEVICE"
+    MATERIAL = "INPUT"
     LINK = "LINK"
 
 

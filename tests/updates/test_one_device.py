@@ -373,6 +373,29 @@ def test_one_device_behind_two_addresses_is_updated_once(tmp_path: Path) -> None
     assert runs(link, 1)
 
 
+def test_another_device_at_the_same_address_is_told(tmp_path: Path) -> None:
+    """Nodes of a chain move up when one falls out: what was begun with one is not reported of another."""
+    link, other = DeskLink(device(0)), DeskLink(device(1))
+
+    def swap(done_bytes: int) -> None:
+        if done_bytes > len(V2) // 2:
+            link.machine = other.machine
+
+    work = job(tmp_path, V2, keys=known(0, 1), observer=Watcher(swap))
+    report = run(link, work)
+    assert why(report) == (Result.REFUSED, "UP-47", Fault.POLICY)
+    assert report.uid == world(0).padded_uid.hex()
+
+
+def test_a_package_that_disappears_meanwhile_is_told(tmp_path: Path) -> None:
+    link = DeskLink(device(0))
+    work = job(tmp_path, V2)
+    (tmp_path / "package.srp").unlink()
+    report = run(link, work)
+    assert (report.result, report.fault) == (Result.FAILED, Fault.MATERIAL)
+    assert runs(link, 1), "it is not left in update mode"
+
+
 def test_no_key_at_all_is_no_key(tmp_path: Path) -> None:
     """A device file with another UID, though with the right key, says nothing of this device."""
     other = KnownDevices({world(1).uid: next(iter(known(0)._keys.values()))})

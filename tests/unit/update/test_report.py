@@ -12,13 +12,14 @@ import pytest
 from cli.exit_codes import ExitCode
 from cli.update_display import Bars, Lines, readable
 from pki.errors import InputRefused
+from rpc.addresses import NodeLink
 from rpc.update.fleet import Claims, update_devices
 from rpc.update.package_facts import PackageFile
 from rpc.update.planner import Action, Step
 from rpc.update.report import DeviceReport, Fault, Result, UpdateReport
 from tests.unit.update.material import PACKAGE
-from tests.updates.desk import job
-from tests.updates.fleet import application
+from tests.updates.desk import DeskLink, job, known
+from tests.updates.fleet import application, device
 
 FILE = PackageFile(Path("folder") / "app-1.1.0.srp", PACKAGE, 1_156, b"s" * 32)
 
@@ -44,6 +45,8 @@ GOOD = ended(Result.UPDATED)
         ((ended(Result.FAILED, Fault.LINK), ended(Result.FAILED, Fault.DEVICE)), "REFUSED_BY_DEVICE"),
         ((ended(Result.FAILED, Fault.DEVICE), ended(Result.REFUSED, Fault.POLICY)), "POLICY"),
         ((ended(Result.REFUSED, Fault.POLICY), ended(Result.FAILED, Fault.VERIFICATION)), "VERIFICATION"),
+        ((ended(Result.FAILED, Fault.LINK), ended(Result.FAILED, Fault.MATERIAL)), "INPUT"),
+        ((ended(Result.FAILED, Fault.DEFECT), ended(Result.FAILED, Fault.VERIFICATION)), "INTERNAL"),
         ((ended(Result.STOPPED),), "LINK"),
         ((), "LINK"),
     ],
@@ -52,7 +55,7 @@ def test_the_most_serious_fault_gives_the_exit_code(devices: tuple[DeviceReport,
     """Whatever the order of the devices."""
     for order in itertools.permutations(devices):
         assert report(*order).exit_code_name == name
-    assert ExitCode[name] in {0, 4, 5, 11, 15}
+    assert ExitCode[name] in {0, 1, 3, 4, 5, 11, 15}
 
 
 def test_the_report_says_what_it_is_about() -> None:
@@ -115,6 +118,23 @@ def test_a_device_is_claimed_by_the_first_address() -> None:
     assert claims.claim("00", "a")
     assert not claims.claim("00", "b")
     assert claims.claim("01", "b")
+
+
+def test_a_defect_met_with_one_device_costs_no_other_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = {"udp://first": DeskLink(device(0), "udp://first"), "udp://second": DeskLink(device(1), "udp://second")}
+    nodes = {via: NodeLink(via, link) for via, link in links.items()}
+    monkeypatch.setattr("rpc.update.fleet.open_links", lambda via: [nodes[via]])
+
+    def broken(_message: bytes, _timeout_seconds: float) -> bytes:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(links["udp://first"], "exchange", broken)
+    done = update_devices(list(links), job(tmp_path, application(2), keys=known(0, 1)), lambda: "now")
+    assert [entry.result for entry in done.devices] == [Result.FAILED, Result.UPDATED]
+    assert "RuntimeError: a defect" in str(done.devices[0].reason)
+    assert done.exit_code_name == "INTERNAL"
 
 
 def test_addresses_are_checked_before_any_is_asked(tmp_path: Path) -> None:
