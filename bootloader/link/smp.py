@@ -7,7 +7,6 @@ from enum import IntEnum
 from struct import Struct
 
 HEADER_SIZE_BYTES = 8
-MESSAGE_SIZE_MIN_BYTES_OVER_UDP = 1472
 
 _LAYOUT = Struct(">B B H H B B")
 _VERSION_MAX = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Any
 
 from bootloader.reference.codes import Refused
 from bootloader.reference.crypto import public_point
-from bootloader.reference.factory_image import Block
 from bootloader.reference.journal_half import half_regions, read_journal
 from bootloader.reference.state import DeviceState
 from bootloader.simulation.device import SimulatedDevice
 from cli.device_session import TearChoice
 from cli.served.bench import Bench, BoardUnknown
+from cli.served.fixture_request import RequestFields, parse_request
 from cli.served.nest import Nest, Refusal
 from cli.served.options import FaultOptions
 from pki.errors import StrongroomError
@@ -47,7 +46,7 @@ class FixtureControl:
     def __init__(self, bench: Bench, nests: Sequence[Nest]) -> None:
         self._bench = bench
         self._nests = list(nests)
-        self._of_nests: Mapping[str, Callable[[Nest, _Fields], Answer | Wait]] = {
+        self._of_nests: Mapping[str, Callable[[Nest, RequestFields], Answer | Wait]] = {
             "insert": self._insert,
             "remove": _plain(Nest.remove),
             "wait": self._wait,
@@ -63,7 +62,7 @@ class FixtureControl:
             "cut-power": self._cut_power,
             "link-faults": self._link_faults,
         }
-        self._of_bench: Mapping[str, Callable[[_Fields], Answer]] = {
+        self._of_bench: Mapping[str, Callable[[RequestFields], Answer]] = {
             "describe": self._describe,
             "list": lambda _: {"uids": [uid.hex() for uid in self._bench.uids()]},
             "look": self._look,
@@ -73,7 +72,7 @@ class FixtureControl:
     def carry_out(self, line: bytes) -> Answer | Wait:
         """The answer to one request; a Wait is answered later."""
         try:
-            fields = _Fields(_object(line))
+            fields = RequestFields(parse_request(line))
             what = fields.text("do")
             if (of_bench := self._of_bench.get(what)) is not None:
                 answer: Answer | Wait = of_bench(fields)
@@ -89,12 +88,12 @@ class FixtureControl:
         except (Refused, StrongroomError) as error:
             return {"ok": False, "error": str(error)}
 
-    def _nest(self, fields: _Fields) -> Nest:
+    def _nest(self, fields: RequestFields) -> Nest:
         return self._nests[int(fields.number("nest", len(self._nests) - 1))]
 
     # --- the operator's hands ---
 
-    def _insert(self, nest: Nest, fields: _Fields) -> Answer:
+    def _insert(self, nest: Nest, fields: RequestFields) -> Answer:
         uid, flash = fields.binary_hex("uid"), fields.text("flash", "factory")
         clone_of = fields.binary_hex("clone_of") if fields.has("clone_of") else None
         fields.demand_no_more()
@@ -112,18 +111,18 @@ class FixtureControl:
         nest.insert(self._bench, uid)
         return {"known": known}
 
-    def _wait(self, nest: Nest, fields: _Fields) -> Wait:
+    def _wait(self, nest: Nest, fields: RequestFields) -> Wait:
         wait = Wait(nest, fields.flag("board"), fields.number("seconds", WAIT_SECONDS_MAX))
         fields.demand_no_more()
         return wait
 
     # --- the probe ---
 
-    def _read_uid(self, nest: Nest, fields: _Fields) -> Answer:
+    def _read_uid(self, nest: Nest, fields: RequestFields) -> Answer:
         fields.demand_no_more()
         return {"uid": nest.device.uid.hex()}
 
-    def _read_option_bytes(self, nest: Nest, fields: _Fields) -> Answer:
+    def _read_option_bytes(self, nest: Nest, fields: RequestFields) -> Answer:
         fields.demand_no_more()
         option_bytes = nest.device.platform.option_bytes
         return {
@@ -133,7 +132,7 @@ class FixtureControl:
             "debug_closed": option_bytes.debug_closed,
         }
 
-    def _set_option_bytes(self, nest: Nest, fields: _Fields) -> Answer:
+    def _set_option_bytes(self, nest: Nest, fields: RequestFields) -> Answer:
         changes: dict[str, Any] = {}
         if fields.has("readout_level"):
             changes["readout_level"] = int(fields.number("readout_level", 2))
@@ -144,14 +143,14 @@ class FixtureControl:
         nest.set_option_bytes(changes)
         return {}
 
-    def _read_flash(self, nest: Nest, fields: _Fields) -> Answer:
+    def _read_flash(self, nest: Nest, fields: RequestFields) -> Answer:
         as_hash = fields.flag("hash", default=False)
         fields.demand_no_more()
         read = nest.read_flash(as_hash=as_hash)
         content = {"sha256": read.hex()} if as_hash else {"data": base64.b64encode(read).decode()}
         return {"address": self._bench.board.flash_address, **content}
 
-    def _program(self, nest: Nest, fields: _Fields) -> Answer:
+    def _program(self, nest: Nest, fields: RequestFields) -> Answer:
         blocks = fields.blocks("blocks") if fields.has("blocks") else self._bench.factory_blocks
         fields.demand_no_more()
         nest.program(blocks)
@@ -159,13 +158,13 @@ class FixtureControl:
 
     # --- supply and wire ---
 
-    def _power_cycle(self, nest: Nest, fields: _Fields) -> Answer:
+    def _power_cycle(self, nest: Nest, fields: RequestFields) -> Answer:
         fields.demand_no_more()
         nest.power_off()
         nest.power_on()
         return {}
 
-    def _cut_power(self, nest: Nest, fields: _Fields) -> Answer:
+    def _cut_power(self, nest: Nest, fields: RequestFields) -> Answer:
         operation, tear = int(fields.number("operation", 1 << 32)), fields.text("tear", "torn")
         seed, stays_off = int(fields.number("seed", 1 << 32, 0)), fields.flag("stays_off", default=False)
         fields.demand_no_more()
@@ -174,7 +173,7 @@ class FixtureControl:
         nest.cut_power(operation, TearChoice(tear).tear, seed, stays_off=stays_off)
         return {}
 
-    def _link_faults(self, nest: Nest, fields: _Fields) -> Answer:
+    def _link_faults(self, nest: Nest, fields: RequestFields) -> Answer:
         shares = {name: fields.number(name, 1, 0) for name in ("lose", "corrupt", "duplicate", "reorder")}
         seed = int(fields.number("seed", 1 << 32, 0))
         fields.demand_no_more()
@@ -183,18 +182,18 @@ class FixtureControl:
 
     # --- the judge ---
 
-    def _describe(self, fields: _Fields) -> Answer:
+    def _describe(self, fields: RequestFields) -> Answer:
         fields.demand_no_more()
         links = [{"nest": nest.number, "via": nest.endpoint.via} for nest in self._nests]
         return {"version": VERSION, "board": self._bench.board.text, "links": links}
 
-    def _look(self, fields: _Fields) -> Answer:
+    def _look(self, fields: RequestFields) -> Answer:
         uid, secrets = fields.binary_hex("uid"), fields.flag("secrets", default=False)
         fields.demand_no_more()
         device = self._device(uid)
         return _inside(device, secrets=secrets)
 
-    def _forget(self, fields: _Fields) -> Answer:
+    def _forget(self, fields: RequestFields) -> Answer:
         uid = fields.binary_hex("uid")
         fields.demand_no_more()
         if any(nest.uid == uid for nest in self._nests):
@@ -214,10 +213,10 @@ def encode_answer(answer: Answer) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
 
-def _plain(action: Callable[[Nest], None]) -> Callable[[Nest, _Fields], Answer]:
+def _plain(action: Callable[[Nest], None]) -> Callable[[Nest, RequestFields], Answer]:
     """A request that has no keys of its own, and no answer but that it was done."""
 
-    def carry_out(nest: Nest, fields: _Fields) -> Answer:
+    def carry_out(nest: Nest, fields: RequestFields) -> Answer:
         fields.demand_no_more()
         action(nest)
         return {}
@@ -247,64 +246,3 @@ def _inside(device: SimulatedDevice, *, secrets: bool) -> Answer:
         inside["agreement_private"] = keys.agreement_private.hex() if keys is not None else None
         inside["group_private"] = state.group_key.agreement_private.hex() if state.group_key is not None else None
     return inside
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        raise Refusal("not one JSON object") from None
-    if not isinstance(found, dict):
-        raise Refusal("not one JSON object")
-    return found
-
-
-class _Fields:
-    """The keys of a request, each asked for once; what is left over is unknown."""
-
-    def __init__(self, found: dict[str, Any]) -> None:
-        self._found = found
-        self._asked = {"do", "nest"}
-
-    def has(self, key: str) -> bool:
-        self._asked.add(key)
-        return key in self._found
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value: str = self._typed(key, str, default)
-        return value
-
-    def flag(self, key: str, *, default: bool | None = None) -> bool:
-        value: bool = self._typed(key, bool, default)
-        return value
-
-    def number(self, key: str, most: float, default: float | None = None) -> float:
-        self._asked.add(key)
-        value = self._found.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-            raise Refusal(f"{key}: a number from 0 to {most}")
-        return value
-
-    def binary_hex(self, key: str) -> bytes:
-        try:
-            return bytes.fromhex(self.text(key))
-        except ValueError:
-            raise Refusal(f"{key}: hexadecimal") from None
-
-    def blocks(self, key: str) -> list[Block]:
-        value = self._typed(key, list, None)
-        try:
-            return [(int(block["address"]), base64.b64decode(block["data"], validate=True)) for block in value]
-        except (TypeError, KeyError, ValueError, binascii.Error):
-            raise Refusal(f"{key}: a list of address and data (base64)") from None
-
-    def demand_no_more(self) -> None:
-        if unknown := sorted(self._found.keys() - self._asked):
-            raise Refusal(f"unknown key {unknown[0]!r}")
-
-    def _typed(self, key: str, kind: type, default: Any) -> Any:
-        self._asked.add(key)
-        value = self._found.get(key, default)
-        if not isinstance(value, kind):
-            raise Refusal(f"{key}: missing, or not a {kind.__name__}")
-        return value
