@@ -30,6 +30,7 @@ KINDS = (
     "restore",
     "destruction",
     "offline-release",
+    "station-issue",
 )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pki.roles import Role
     from signer.authority.key_intents import KeyIntents
     from signer.authority.repository import AuthorityRepository
+    from signer.certificates import CertificateKey
     from signer.custody.intents import CustodyIntents
     from signer.custody.shares import ShareSink, ShareSource
     from signer.log.values import EventKind
@@ -58,6 +59,9 @@ class Workplace(Protocol):
 
     def signing_key(self, label: str, role: Role, product: str | None, token: str) -> SigningKey:
         """A key let through by the key store; its use is logged. Raises PolicyViolation, TokenError."""
+
+    def certificate_key(self, label: str, role: Role, product: str | None, token: str) -> CertificateKey:
+        """The same for a key that signs X.509 structures."""
 
     def change(self, step: str) -> Change:
         """What the key store notes with a change: now, the operator, and ceremony and step as the reason."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pki.roles import Role
     from signer.authority.model import Site
     from signer.authority.repository import AuthorityRepository
+    from signer.certificates import CertificateKey
     from signer.log.values import AuditLog
     from signer.signing_key import SigningKey
     from signer.store.key_store import KeyStore
@@ -129,6 +130,10 @@ class CeremonyPlace:
 
     def signing_key(self, label: str, role: Role, product: str | None, token: str) -> SigningKey:
         """Through the gate of the key store, and logged where there is a log."""
+        return self.certificate_key(label, role, product, token)
+
+    def certificate_key(self, label: str, role: Role, product: str | None, token: str) -> CertificateKey:
+        """The same; such a key knows its label."""
         from signer.authority.model import KeyConfig
 
         return self._keys.at(now()).key(KeyConfig(token=token, label=label), role, product)

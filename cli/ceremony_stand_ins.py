@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _BUNDLE_MAGIC = b"SRB1"
 _MANIFEST_MAGIC = b"SRM1"
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _MANIFEST_OFFSET = 32
 
 
@@ -56,7 +57,7 @@ RootSigner = Callable[[PublicKey], "SigningKey | None"]
 
 
 def stand_in_file(content: bytes, made: StandIns, roots: RootSigner) -> bytes:
-    """The file for the rehearsal: a trust bundle or a prepared package rewritten, anything else as it is.
+    """The file for the rehearsal: a trust bundle, prepared package or certificate rewritten, else as it is.
 
     Raises FormatError, InputRefused for one that is damaged.
     """
@@ -64,7 +65,22 @@ def stand_in_file(content: bytes, made: StandIns, roots: RootSigner) -> bytes:
         return _stand_in_bundle(content, made, roots)
     if content[_MANIFEST_OFFSET:].startswith(_MANIFEST_MAGIC):
         return _stand_in_package(content, made)
+    if content.startswith(_CERTIFICATE):
+        return _stand_in_certificate(content, made)
     return content
+
+
+def _stand_in_certificate(content: bytes, made: StandIns) -> bytes:
+    """The same certificate for the stand-in's key. Its signature is then none; no act of a ceremony looks at it."""
+    from base64 import b64encode
+
+    from pki.x509_parse import certificate_der, certificate_public_key, parse_certificate
+
+    der = certificate_der(content)
+    real = certificate_public_key(parse_certificate(der))
+    stand_in = made.keys.get(real, real)
+    other = der.replace(real.spki, stand_in.spki).replace(real.cka_id, stand_in.cka_id)
+    return _CERTIFICATE + b"\n" + b64encode(other) + b"\n-----END CERTIFICATE-----\n"
 
 
 def _stand_in_bundle(content: bytes, made: StandIns, roots: RootSigner) -> bytes:

@@ -72,6 +72,8 @@ class GenerateBackedUpKey(Act, frozen=True, kw_only=True, forbid_unknown_fields=
             foreseen.require_unlocked(token)
         if not KEY_SPECS[parts.role].backup_permitted:
             raise CeremonyAborted(PRECONDITION, f"keys of role {parts.role} have no backup and no copy (KB-01)")
+        if self.artefact is not None and not KEY_SPECS[parts.role].backup_file_permitted:
+            raise CeremonyAborted(PRECONDITION, f"keys of role {parts.role} have copies, and no backup file (KB-01)")
         if len(set(self.tokens())) != len(self.tokens()) or not (self.copies_on or self.artefact):
             raise CeremonyAborted(PRECONDITION, "a backup is copies on other tokens, or a file, or both (KB-02)")
         if (self.artefact is not None) != bool(self.custodians):

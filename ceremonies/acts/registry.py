@@ -10,6 +10,7 @@ import msgspec
 
 from ceremonies.acts.base import Act
 from ceremonies.acts.bundles import MakeGenesisBundle, SignBundle
+from ceremonies.acts.certificates import CertifyLotCa
 from ceremonies.acts.custody import GenerateBackedUpKey, RestoreKey, SignCheck
 from ceremonies.acts.destruction import DestroyKey
 from ceremonies.acts.keys import ChangeKeyState, ExportPublicKey, GenerateKey
@@ -37,6 +38,7 @@ ACTS: Mapping[str, type[Act]] = MappingProxyType(
             RestoreKey,
             SignCheck,
             DestroyKey,
+            CertifyLotCa,
         )
     }
 )

@@ -110,6 +110,35 @@ def test_backup_and_restore_to_another_token(ceremony_world: CeremonyWorld) -> N
         assert not [piece for piece in pieces if piece in content]
 
 
+def test_station_issue(rooted_world: CeremonyWorld) -> None:
+    """The lot's key on both tokens, the station's on its own; a certificate up to the root; no key in a file."""
+    KINDS["station-issue"].before(rooted_world)
+    held(rooted_world, "station-issue")
+    rows = {row["label"]: row for row in rooted_world.ok("key", "list", "--json").json}
+    assert {rows[label(role)]["state"] for role in ("lot", "station", "lot-ca")} == {"active"}
+    assert rows[label("lot")]["token_label"] == "release"
+    assert rows[label("lot")]["copies_on"].endswith("/spare")
+    assert {rows[label(role)]["token_label"] for role in ("station", "lot-ca")} == {"spare"}
+    public = rooted_world.root / "public"
+    rooted_world.ok(
+        "cert", "verify", artefact(rooted_world, "lot-ca.pem"), "--purpose", "certificate-authority",
+        "--anchor", public / "root-ca.pem", "--chain", public / "production-ca.pem",
+    )  # fmt: skip
+    for token in ("release", "spare"):
+        rooted_world.ok("key", "audit", token)
+    rooted_world.ok("doctor")
+    assert not [content for content in public_files(rooted_world) if b"PRIVATE KEY" in content]
+
+
+def test_a_lot_key_has_copies_and_no_backup_file(ceremony_world: CeremonyWorld) -> None:
+    values = {**BACKED_UP, "label": label("lot")}
+    options = [f"--value={name}={value}" for name, value in values.items()]
+    options += [f"--person={person}" for person in CREW + CUSTODIANS]
+    ceremony_world.ok("ceremony", "new", "wrong", "--plan", "backup", *options)
+    result = ceremony_world.run("ceremony", "rehearse", "wrong")
+    assert (result.code, "KB-01" in result.error) == (14, True)
+
+
 def test_a_backup_needs_a_role_that_may_have_one(ceremony_world: CeremonyWorld) -> None:
     values = {**BACKED_UP, "label": label("production", 2)}
     options = [f"--value={name}={value}" for name, value in values.items()]

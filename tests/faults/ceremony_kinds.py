@@ -72,6 +72,37 @@ def with_key_to_destroy(world: CeremonyWorld) -> None:
     world.ok("key", "generate", "grant", "--token", "spare", "--product", PRODUCT, "--activate")
 
 
+CA_CERTIFICATE = "public/production-ca.pem"
+STATION = {
+    "product": PRODUCT,
+    "lot": "LOT-2026-11",
+    "organization": "Example Pumps",
+    "lot-key": label("lot"),
+    "station-key": label("station"),
+    "lot-ca": label("lot-ca"),
+    "production-ca": "sr:production-ca:-:0001",
+    "ca-certificate": CA_CERTIFICATE,
+    "maker-token": "release",
+    "ca-token": "root-1",
+    "station-token": "spare",
+    "days": "365",
+}
+
+
+def with_production_ca(world: CeremonyWorld) -> None:
+    """Root CA and production CA, made without a ceremony."""
+    named = ("--organization", "Example Pumps", "--common-name")
+    for role in ("root-ca", "production-ca"):
+        world.ok("key", "generate", role, "--token", "root-1", "--activate")
+    root, request = world.root / "public" / "root-ca.pem", world.folder / "production-ca.csr"
+    world.ok("cert", "root-ca", "--key", "sr:root-ca:-:0001", *named, "Root CA", "-o", root)
+    world.ok("cert", "csr", "--key", "sr:production-ca:-:0001", *named, "Production CA", "-o", request)
+    world.ok(
+        "cert", "production-ca", "--ca-key", "sr:root-ca:-:0001", "--ca-cert", root, "--csr", request,
+        *named, "Production CA", "-o", world.root / CA_CERTIFICATE,
+    )  # fmt: skip
+
+
 ISSUED = {
     "product": PRODUCT,
     "label": label("application-release", 2),
@@ -122,6 +153,7 @@ KINDS: dict[str, Kind] = {
         {"label": label("grant"), "label-again": label("grant"), "token": "spare"},
         with_key_to_destroy,
     ),
+    "station-issue": Kind("station-issue", (*CREW, "custodian=dan", "custodian=eve"), STATION, with_production_ca),
     "offline-release": Kind(
         "offline-release",
         CREW + CUSTODIANS,
