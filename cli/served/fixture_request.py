@@ -12,6 +12,7 @@ from cli.served.nest import Refusal
 
 
 def parse_request(line: bytes) -> dict[str, Any]:
+    """Raises Refusal for what is no JSON object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

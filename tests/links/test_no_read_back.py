@@ -1,4 +1,4 @@
-"""Row: read-back of decrypted data (CVE-2022-0553): no answer on a link carries plaintext, a key, or a chosen digest."""
+"""Row: read-back of decrypted data (CVE-2022-0553): no answer carries plaintext, a key, or a chosen digest."""
 
 from __future__ import annotations
 
