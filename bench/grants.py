@@ -3,8 +3,10 @@
     python -m bench.grants                    a batch of 100,000
     python -m bench.grants --devices 1000000
 
-A batch is made whole, from a list in no order to a durable file, on all cores; the bare loop runs on all cores too, in
-turn with it. Both run in processes of their own, so that peaks of memory are theirs.
+A batch is made whole, from a list in no order to a durable file, on all cores, in a process of its own. Slices of the
+bare loop run beside it on every core, from before its start to its end, so that both see the same machine. Processor
+time is compared, of all processes of the batch together: on an idle machine nothing waits but for the list to be read,
+which one process does; on a busy one other programs do not count.
 """
 
 from __future__ import annotations
@@ -22,19 +24,38 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 from bench.figures import Bound, Figure, table
-from bench.interleaved import Rounds, interleave
 
 DEVICES = 100_000
 _ROUNDS = 3
-_BARE_DEVICES_A_CORE = 10_000
+_SLICE_DEVICES = 500
+_PAUSE_SECONDS = 1.5
 _DIFFERENT_KEYS = 2_000
-_TIME_LIMIT_SECONDS = 3_600
+_TIME_LIMIT_SECONDS = 7_200
 _RATIO_MIN = 0.7
 _MEMORY_RATIO_MAX = 1.1
 _KILOBYTES_A_MEGABYTE = 1024
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One batch, and the processor seconds that a device of the bare loop took beside it."""
+
+    batch: dict[str, Any]
+    bare_seconds: float
+    device_count: int
+
+    @property
+    def batch_seconds(self) -> float:
+        """Processor seconds for a grant, everything included."""
+        return float(self.batch["processor_seconds"]) / self.device_count
+
+    @property
+    def ratio(self) -> float:
+        return self.bare_seconds / self.batch_seconds
 
 
 def measure_grants(folder: Path, device_count: int = DEVICES, rounds: int = _ROUNDS) -> list[Figure]:
@@ -43,42 +64,53 @@ def measure_grants(folder: Path, device_count: int = DEVICES, rounds: int = _ROU
     whole, tenth = folder / "devices.csv", folder / "tenth.csv"
     _write_list(whole, device_count)
     _write_list(tenth, device_count // 10)
-    runs: dict[str, list[dict[str, Any]]] = {"bare": [], "batch": []}
-
-    def bare() -> float:
-        runs["bare"].append(_in_a_process("bare", str(cores)))
-        return float(runs["bare"][-1]["seconds_a_device"])
-
-    def batch() -> float:
-        runs["batch"].append(_in_a_process("batch", str(whole), str(folder / "grants.srg"), str(cores)))
-        return float(runs["batch"][-1]["seconds"]) * cores / device_count
-
-    compared = interleave({"bare": bare, "batch": batch}, rounds, warm_up_count=0)
-    small = _in_a_process("batch", str(tenth), str(folder / "tenth.srg"), str(cores))
-    return _figures(device_count, compared, runs, small)
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        list(pool.map(_bare_loop, [100] * cores))  # the processes are up, and everything is imported
+        found = [_round(pool, whole, device_count, cores) for _ in range(rounds)]
+        small = _round(pool, tenth, device_count // 10, cores)
+    return _figures(device_count, cores, found, small)
 
 
-def _figures(
-    device_count: int, compared: Rounds, runs: dict[str, list[dict[str, Any]]], small: dict[str, Any]
-) -> list[Figure]:
-    batch, of = runs["batch"][-1], f"{device_count:,} grants"
-    processor = Rounds(
-        {
-            "bare": [run["processor_seconds_a_device"] for run in runs["bare"]],
-            "batch": [run["processor_seconds"] / device_count for run in runs["batch"]],
-        }
-    )
-    memory = max(run["peak_kilobytes"] for run in runs["batch"])
+def _round(pool: ProcessPoolExecutor, devices: Path, device_count: int, cores: int) -> _Round:
+    out = devices.with_suffix(".srg")
+    out.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "bench.grants", "--batch", str(devices), str(out), str(cores)]
+    bare = _bare_slice(pool, cores)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        begun = time.monotonic()
+        while process.poll() is None:
+            if time.monotonic() - begun > _TIME_LIMIT_SECONDS:
+                process.kill()
+            time.sleep(_PAUSE_SECONDS)
+            bare += _bare_slice(pool, cores)
+        assert process.stdout is not None
+        said = process.stdout.read()
+    if process.returncode != 0:
+        raise RuntimeError(f"the batch ended with exit code {process.returncode}; what it printed above says why")
+    return _Round(json.loads(said), fmean(bare), device_count)
+
+
+def _bare_slice(pool: ProcessPoolExecutor, cores: int) -> list[float]:
+    """Processor seconds for a device, on each core at the same time."""
+    return [seconds / _SLICE_DEVICES for seconds in pool.map(_bare_loop, [_SLICE_DEVICES] * cores)]
+
+
+def _figures(device_count: int, cores: int, rounds: list[_Round], small: _Round) -> list[Figure]:
+    batch, of = rounds[-1].batch, f"{device_count:,} grants"
+    memory = max(one.batch["peak_kilobytes"] for one in rounds)
+    per_core = median(one.batch_seconds for one in rounds)
+    bare = median(one.bare_seconds for one in rounds)
+    elapsed = median(float(one.batch["seconds"]) for one in rounds)
     against = "speed per core against bare point load, ECDH, HKDF and mask"
     return [
-        Figure(f"{of}: {against}", compared.ratio("bare", "batch"), "ratio", Bound.AT_LEAST, _RATIO_MIN),
-        Figure(f"{of}: the same by processor time", processor.ratio("bare", "batch"), "ratio"),
-        Figure(f"{of}: whole batch", 1 / compared.seconds("batch"), "grants/s and core"),
-        Figure("bare point load, ECDH, HKDF and mask", 1 / compared.seconds("bare"), "devices/s and core"),
+        Figure(f"{of}: {against}", median(one.ratio for one in rounds), "ratio", Bound.AT_LEAST, _RATIO_MIN),
+        Figure(f"{of}: whole batch, by processor time", 1 / per_core, "grants/s and core"),
+        Figure("bare point load, ECDH, HKDF and mask", 1 / bare, "devices/s and core"),
+        Figure(f"{of}: whole batch, elapsed, on {cores} cores", device_count / elapsed, "grants/s"),
         Figure(f"{of}: signatures of the grant key", batch["signatures"], "count", Bound.AT_MOST, 1),
         Figure(
             f"{of}: largest process against that for a tenth of the devices",
-            memory / small["peak_kilobytes"], "ratio", Bound.AT_MOST, _MEMORY_RATIO_MAX,
+            memory / small.batch["peak_kilobytes"], "ratio", Bound.AT_MOST, _MEMORY_RATIO_MAX,
         ),
         Figure(f"{of}: largest process", memory / _KILOBYTES_A_MEGABYTE, "MB"),
         Figure(f"{of}: largest grant, as a device takes it", batch["grant_bytes_max"], "bytes"),
@@ -102,29 +134,11 @@ def _write_list(path: Path, device_count: int) -> None:
             stream.write(f"{number * 7_368_787 % modulus:024x},{points[number % _DIFFERENT_KEYS]}\n")
 
 
-def _in_a_process(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.grants", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIME_LIMIT_SECONDS)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 # --- the bare loop ---
 
 
-def _bare(core_count: int) -> dict[str, Any]:
-    with ProcessPoolExecutor(core_count, get_context("spawn")) as pool:
-        list(pool.map(_bare_loop, [200] * core_count))  # the processes are up, and everything is imported
-        took = list(pool.map(_bare_loop, [_BARE_DEVICES_A_CORE] * core_count))
-    count = len(took) * _BARE_DEVICES_A_CORE
-    return {
-        "seconds_a_device": sum(elapsed for elapsed, _ in took) / count,
-        "processor_seconds_a_device": sum(processor for _, processor in took) / count,
-    }
-
-
-def _bare_loop(device_count: int) -> tuple[float, float]:
-    """Elapsed and processor seconds of the plainest use of `cryptography`, with everything prepared that can be."""
+def _bare_loop(device_count: int) -> float:
+    """Processor seconds of the plainest use of `cryptography`, with everything prepared that can be."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -136,13 +150,13 @@ def _bare_loop(device_count: int) -> tuple[float, float]:
     for scalar in range(2, 102):
         numbers = ec.derive_private_key(scalar, curve).public_key().public_numbers()
         encoded.append(b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"))
-    begun, processor_begun = time.perf_counter(), time.thread_time()
+    begun = time.thread_time()
     for number in range(device_count):
         point = encoded[number % 100]
         shared = private.exchange(ecdh, ec.EllipticCurvePublicKey.from_encoded_point(curve, point))
         mask = HKDF(algorithm=algorithm, length=32, salt=None, info=prefix + point).derive(shared)
         (int.from_bytes(mask, "big") ^ content_key).to_bytes(32, "big")
-    return time.perf_counter() - begun, time.thread_time() - processor_begun
+    return time.thread_time() - begun
 
 
 # --- a whole batch ---
@@ -184,7 +198,6 @@ def _batch(devices: Path, out: Path, core_count: int) -> dict[str, Any]:
     package, content_key = _package()
     key = _CountingKey()
     key_id, sign = key.signer()
-    out.unlink(missing_ok=True)
     begun, processor_begun = time.perf_counter(), _processor_seconds()
     with NewFile(out) as file, device_list(devices, out.parent) as listed, EphemeralScalar(os.urandom) as ephemeral:
         order = GrantOrder(package, os.urandom(16), key_id)
@@ -237,10 +250,7 @@ def _processor_seconds() -> float:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["bare"]:
-        print(json.dumps(_bare(int(sys.argv[2]))))
-        return 0
-    if sys.argv[1:2] == ["batch"]:
+    if sys.argv[1:2] == ["--batch"]:
         print(json.dumps(_batch(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))))
         return 0
     parser = argparse.ArgumentParser(prog="bench.grants", description="Measure batches of grants.")

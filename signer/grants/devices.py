@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pki.errors import InputRefused
-from signer.grants.layout import TREE_SIZE_MAX, UID_SIZE_BYTES
+from signer.grants.layout import DEVICE_SIZE_BYTES, TREE_SIZE_MAX, UID_SIZE_BYTES
 from signer.grants.rules import GrantRefused
 from signer.grants.sorting import RecordFile, sorted_records
 from signer.signing_key import is_on_curve
 
 HEADING = "uid,agreement_public_key"
-POINT_SIZE_BYTES = 64
-RECORD_SIZE_BYTES = UID_SIZE_BYTES + POINT_SIZE_BYTES
-"""A device as it goes on from here: its UID, padded, and its agreement key X ‖ Y."""
 
 _LINE = re.compile(rb"((?:[0-9a-f]{2}){4,16}),([0-9a-f]{128})\r?\n?")
 _HEADING_LINE = re.compile(re.escape(HEADING).encode() + rb"\r?\n?")
@@ -42,7 +39,7 @@ class DeviceList:
         self.count = count
 
     def blocks(self, devices_a_block: int) -> Iterator[bytes]:
-        """Records of RECORD_SIZE_BYTES, in blocks of at most so many devices."""
+        """Records of DEVICE_SIZE_BYTES, in blocks of at most so many devices."""
         return self._spool.blocks(0, self.count, devices_a_block)
 
 
@@ -52,9 +49,9 @@ def device_list(path: Path, folder: Path, advance: Advance = lambda _: None) -> 
 
     Raises GrantRefused GR-01 to GR-05, with the number of the line; InputRefused if it cannot be read; OutputError.
     """
-    with RecordFile(folder, RECORD_SIZE_BYTES) as ordered:
+    with RecordFile(folder, DEVICE_SIZE_BYTES) as ordered:
         with (
-            RecordFile(folder, RECORD_SIZE_BYTES + _LINE_NUMBER_SIZE_BYTES) as spool,
+            RecordFile(folder, DEVICE_SIZE_BYTES + _LINE_NUMBER_SIZE_BYTES) as spool,
             _opened(path) as stream,
         ):
             count = ordered.append(_each_once(path, sorted_records(_lines(path, stream, advance), spool)))
@@ -113,5 +110,5 @@ def _each_once(path: Path, ordered: Iterator[bytes]) -> Iterator[bytes]:
                 "GR-04",
                 f"{path}, lines {first} and {second}: the UID {record[:UID_SIZE_BYTES].hex()} stands there twice",
             )
-        yield record[:RECORD_SIZE_BYTES]
+        yield record[:DEVICE_SIZE_BYTES]
         previous = record

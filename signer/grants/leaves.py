@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from signer.grants.devices import RECORD_SIZE_BYTES
-from signer.grants.layout import UID_SIZE_BYTES
+from signer.grants.layout import DEVICE_SIZE_BYTES, UID_SIZE_BYTES
 from signer.grants.merkle import leaf_hash, next_level
 from signer.grants.rules import GrantRefused
 from signer.packages.layout import context
@@ -83,10 +82,10 @@ def leaf_maker(recipe: Recipe) -> LeafMaker:
 
     def part(records: bytes) -> Part:
         leaves = []
-        for start in range(0, len(records), RECORD_SIZE_BYTES):
+        for start in range(0, len(records), DEVICE_SIZE_BYTES):
             middle = start + UID_SIZE_BYTES
             try:
-                leaves.append(leaf(records[start:middle], records[middle : start + RECORD_SIZE_BYTES]))
+                leaves.append(leaf(records[start:middle], records[middle : start + DEVICE_SIZE_BYTES]))
             except ValueError:
                 uid = records[start:middle].hex()
                 raise GrantRefused("GR-03", f"the public key of device {uid} is not a point of P-256") from None

@@ -14,7 +14,7 @@ import msgspec
 
 from pki.errors import OutputError
 
-_RUN_RECORDS = 1 << 16
+_RUN_RECORDS = 1 << 14
 _MERGED_AT_ONCE = 64
 _READ_RECORDS = 512
 
