@@ -223,14 +223,23 @@ class StationWorld(ReleaseWorld):
         finally:
             _end(process)
 
-    def begin(self, *arguments: str | Path, text: bool = False) -> subprocess.Popen[Any]:
+    def begin(self, *arguments: str | Path, text: bool = False, types: bool = False) -> subprocess.Popen[Any]:
+        """A command; `types`: somebody will write into its standard input."""
         command = [sys.executable, "-m", "cli.start", "--authority", str(self.root), *map(str, arguments)]
-        return self._begin(command, text)
+        return self._begin(command, text, types)
 
-    def _begin(self, command: list[str], text: bool) -> subprocess.Popen[Any]:
+    def _begin(self, command: list[str], text: bool, types: bool = False) -> subprocess.Popen[Any]:
         environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=self.root, env=environment, text=text)
+        return subprocess.Popen(
+            command,
+            stdin=pipe if types else subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            cwd=self.root,
+            env=environment,
+            text=text,
+        )
 
     def station_process(self, *arguments: str | Path) -> Result:
         """A station command in a process of its own: no session of this process may be in its way."""
@@ -260,7 +269,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    for stream in (process.stdout, process.stderr):
+    for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             stream.close()
 

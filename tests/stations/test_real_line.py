@@ -16,9 +16,9 @@ from tests.cli.world import label
 from tests.stations.campaign import require_no_key_in_clear, require_promises
 from tests.stations.station_world import Fixture, Station, StationWorld, padded, uid_of
 
-KILL_SAMPLE = (6, 18, 23, 25, 28, 30)
-"""Before the challenge; in front of the ledger, between ledger and token, behind both; around the activation."""
-CUT_SAMPLE = (0, 3, 9, 14)
+KILL_SAMPLE = (25, 28)
+"""Between ledger and token; behind both, before the activation. Every moment is the campaign's."""
+CUT_SAMPLE = (3, 14)
 
 
 def one_board(fixture: Fixture, station: Station, uid: str, **keys: object) -> dict[str, object]:
@@ -180,7 +180,15 @@ def _cut_power(world: StationWorld, operations: object) -> None:
         require_promises(world, folder, fixture, uids)
 
 
-@pytest.mark.parametrize("faults", [{"duplicate": 0.2}, {"lose": 0.05}, {"corrupt": 0.05}])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"duplicate": 0.2, "lose": 0.02},
+        pytest.param({"lose": 0.1}, marks=pytest.mark.campaign),
+        pytest.param({"corrupt": 0.1}, marks=pytest.mark.campaign),
+        pytest.param({"reorder": 0.2, "duplicate": 0.2}, marks=pytest.mark.campaign),
+    ],
+)
 def test_replies_dropped_doubled_or_changed(station_world: StationWorld, faults: dict[str, float]) -> None:
     folder = station_world.make_station("line", 50)
     uids = [uid_of(number) for number in range(3)]
@@ -193,6 +201,7 @@ def test_replies_dropped_doubled_or_changed(station_world: StationWorld, faults:
         require_promises(station_world, folder, fixture, uids)
 
 
+@pytest.mark.campaign
 def test_a_fixture_that_is_killed_and_begun_again(station_world: StationWorld) -> None:
     """The boards' flash survives it, and so does the station."""
     folder = station_world.make_station("line", 5)
@@ -215,7 +224,9 @@ def test_serial_numbers_are_scanned(station_world: StationWorld) -> None:
     with station_world.fixture() as fixture:
         fixture.insert(0, uid_of(1), flash="blank")
         options = ("--json", "--boards", "1", "--scan-serials")
-        process = station_world.begin("station", "run", folder, "--fixture", fixture.socket, *options, text=True)
+        process = station_world.begin(
+            "station", "run", folder, "--fixture", fixture.socket, *options, text=True, types=True
+        )
         out, err = process.communicate("rubbish\x07\n]d2010401234567890121A1\n", timeout=120)
     assert '"passed": true' in out
     assert "ST-39" in err
