@@ -80,8 +80,8 @@ def _steps(status: SignedStatus, package: PackageFacts, material: Material) -> I
     settles = package.package_type is PackageType.BOOTLOADER and needs_settling(status, package, there=there)
     grant: bytes | None = None
     if not there:
-        _require_newer(status, package, material)
         _require_versions(status, package, links, in_force)
+        _require_newer(status, package, material)
         grant = _grant_to_send(status, package, material)
     if package.package_type is PackageType.BOOTLOADER and (settles or not there):
         in_force = _require_bundle(in_force)
@@ -155,8 +155,7 @@ def _require_newer(status: SignedStatus, package: PackageFacts, material: Materi
 def _require_versions(
     status: SignedStatus, package: PackageFacts, links: tuple[BundleFacts, ...], in_force: BundleFacts | None
 ) -> None:
-    own, floor = package.security_version, status.floors[package.package_type - 1]
-    _require(own >= floor, "UP-20", f"security version {own} is below the device's floor of {floor}")
+    """In the device's own order, so that both say the same of a package that breaks several rules."""
     running, needed = running_version(status), package.bootloader_version_min
     _require(running >= needed, "UP-21", f"needs bootloader {needed}, the device runs {running}: update that first")
     version = links[-1].version if links else status.trust_bundle_version
@@ -164,6 +163,8 @@ def _require_versions(
     _require(
         version >= wanted, "UP-22", f"needs trust bundle {wanted}, the device would have {version}: give --bundles"
     )
+    own, floor = package.security_version, status.floors[package.package_type - 1]
+    _require(own >= floor, "UP-20", f"security version {own} is below the device's floor of {floor}")
     if in_force is None:
         return
     low, high = in_force.limits[package.package_type - 1]

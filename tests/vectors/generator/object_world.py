@@ -24,7 +24,7 @@ from tests.vectors.generator.primitives import derived_bytes, sha256, u32
 from tests.vectors.generator.world import (
     DEVICE_1_UID,
     DEVICES,
-    LOT_IN_TEXT,
+    LOT,
     OBJECT_BUNDLE,
     PRODUCT,
     PROTECTION,
@@ -61,7 +61,7 @@ def order_plan() -> Plan:
         {
             "order_id": ORDER_ID,
             "product_id": PRODUCT,
-            "lot": LOT_IN_TEXT,
+            "lot": LOT,
             "quota": QUOTA,
             "trust_bundle_version_min": 1,
             "not_before": 1_795_000_000,
@@ -151,7 +151,7 @@ def activated_payload() -> bytes:
 @cache
 def devices() -> tuple[Device, ...]:
     """Those of the other vectors, and those that take signed objects."""
-    base = Device("locked-with-keys", "LOCKED", group_key=None, trust_bundle=OBJECT_BUNDLE.plan.name, lot=LOT_IN_TEXT)
+    base = Device("locked-with-keys", "LOCKED", group_key=None, trust_bundle=OBJECT_BUNDLE.plan.name)
     operational = replace(base, lifecycle="OPERATIONAL", records={"ACTIVATED": activated_payload()})
     keyless = replace(base, identity_key=None, agreement_key=None)
     broken = pending_grant(make(grant_plan("grant-of-no-point")))

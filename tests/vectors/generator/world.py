@@ -15,8 +15,7 @@ PRODUCT = bytes.fromhex("5a7d1c3e9b204f6881a2c3d4e5f60718")
 OTHER_PRODUCT = bytes.fromhex("5a7d1c3e9b204f6881a2c3d4e5f60719")
 DEVICE_1_UID = bytes.fromhex("3b0028000f51373235363537") + bytes(4)
 DEVICE_2_UID = bytes.fromhex("3b0028000f51373235363538") + bytes(4)
-LOT = derived_bytes("Strongroom test lot 1", 16)
-LOT_IN_TEXT = b"LOT-2026-48".ljust(16, b"\0")
+LOT = b"LOT-2026-48".ljust(16, b"\0")
 # Readout protection level 1, the first sector write-protected, brown-out level set, debug port closed.
 PROTECTION = 0b11101
 
