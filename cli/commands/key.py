@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import key_changes, key_custody, key_reports
+from cli.commands import key_changes, key_custody, key_group, key_reports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog="Example: strongroom key list")
 
@@ -30,6 +30,12 @@ _EXAMPLES = (
         "destroy",
         key_changes.destroy,
         "destroy sr:grant:pump-x2:0001 --token release --yes-destroy-this-key sr:grant:pump-x2:0001",
+    ),
+    (
+        "group-key",
+        key_group.group_key,
+        "group-key sr:group-agreement:pump-x2:0001 --token release --out maker.group.json --public-out group.pem "
+        "--station station=station.group.json",
     ),
     ("backup-info", key_custody.backup_info, "backup-info root-1.backup.json"),
     ("lost", key_custody.lost, "lost sr:root:-:0001 --token root-a --reason 'fell into the lake'"),

@@ -53,7 +53,7 @@ def generate(
     """
     if not spec.stays_on_token:
         raise MechanismUnsupported(
-            f"key {label!r}: keys of role {spec.role} stay on no token; `strongroom key group generate` makes them"
+            f"key {label!r}: keys of role {spec.role} stay on no token; `strongroom key group-key` makes them"
         )
     if spec.extractable or (protect is not None and not spec.backup_permitted):
         raise MechanismUnsupported(f"key {label!r}: its spec lets the key leave the token; such keys are not made")

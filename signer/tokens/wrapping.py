@@ -104,12 +104,31 @@ class WrappingKey:
                 with suppress(pkcs11.PKCS11Error):
                     unwrapped.destroy()
 
+    def unwrap_to_wrap_again(
+        self, wrapped: WrappedKey, public_key: PublicKey, usages: frozenset[KeyUsage]
+    ) -> pkcs11.PrivateKey:
+        """A key on its way: a session object that may be wrapped once more. The caller destroys it.
+
+        Raises WrappedKeyRefused, MechanismUnsupported.
+        """
+        with self.session.operation("unwrapping a key that is on its way"):
+            profile = self.session.probe_profile()
+            template = templates.private_template(
+                "", usages, on_token=False, dropped=profile.dropped_private, extractable=True
+            )
+            return self._unwrap_as(template, wrapped, public_key, profile)
+
     def _unwrap(
         self, wrapped: WrappedKey, public_key: PublicKey, spec: KeySpec, profile: ModuleProfile
     ) -> pkcs11.PrivateKey:
         """The key as a session object with no right but those of its role."""
-        mechanism = unwrapping_mechanism(profile, wrapped.framing)
         template: Template = templates.unwrapped_private_template("", spec.usages, dropped=profile.dropped_private)
+        return self._unwrap_as(template, wrapped, public_key, profile)
+
+    def _unwrap_as(
+        self, template: Template, wrapped: WrappedKey, public_key: PublicKey, profile: ModuleProfile
+    ) -> pkcs11.PrivateKey:
+        mechanism = unwrapping_mechanism(profile, wrapped.framing)
         template |= _NOT_FOR_PRIVATE_KEYS
         try:
             try:
