@@ -218,6 +218,7 @@ class DeviceRun:
     def _enter_update_mode(self) -> None:
         patience = self._job.patience
         deadline = Deadline(patience.safe_seconds)
+        waits = Step(Action.ENTER_UPDATE_MODE, "waits for the application's safe state")
         while True:
             try:
                 self._client.enter_update_mode()
@@ -230,6 +231,7 @@ class DeviceRun:
                     raise Refused(
                         "UP-41", f"the application is not in its safe state {waited}: try again later"
                     ) from None
+                self._job.observer.step(self._report.via, waits)
                 self._job.stop.wait(min(patience.again_seconds, deadline.left_seconds))
         self._await_runs(RUNS_BOOTLOADER)
         self._progress()

@@ -122,7 +122,7 @@ SERVED = [
     pytest.param(
         topology, fault, share, seed, marks=[] if (topology, fault, share) in usual else [pytest.mark.campaign]
     )
-    for usual in ({("chain", "lose", "2%"), ("bus", "corrupt", "2%"), ("udp", "reorder", "10%")},)
+    for usual in ({("chain", "lose", "2%"), ("bus", "corrupt", "2%"), ("udp", "duplicate", "20%")},)
     for topology in TOPOLOGIES
     for fault in KINDS
     for share in ("1%", "2%", "10%", "20%")

@@ -128,8 +128,9 @@ def test_unverified_goes_by_what_the_link_says(tmp_path: Path) -> None:
 
 
 def test_an_application_in_use_is_waited_for(tmp_path: Path) -> None:
-    link = DeskLink(device(0), unsafe_for_seconds=0.4)
-    report = run(link, job(tmp_path, V2))
+    link, watcher = DeskLink(device(0), unsafe_for_seconds=0.4), Watcher()
+    report = run(link, job(tmp_path, V2, observer=watcher))
+    assert "enter-update-mode waits for the application's safe state" in watcher.steps
     assert report.result is Result.UPDATED
     assert report.seconds >= 0.4
     assert runs(link, 2)
