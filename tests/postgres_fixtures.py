@@ -106,9 +106,10 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.password_file.chmod(0o600)
     initial = folder / "initial"
     initial.write_text(password + "\n", encoding="ascii")
-    if _account():
+    account = _account()
+    if account is not None:
         for path in (folder, initial):
-            shutil.chown(path, _account(), _account())
+            shutil.chown(path, account, account)
     data = folder / "data"
     _run(BINARIES / "initdb", "-D", data, "-U", ROLE, "-A", "scram-sha-256", "--pwfile", initial, "-E", "UTF8", "-N")
     initial.unlink()

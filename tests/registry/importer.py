@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pki.errors import StrongroomError
-from provisioning.registry import births_taking
+from provisioning.registry import births_fold, births_taking
 from provisioning.registry.registry import open_registry
 from tests.registry.production_line import NOW
 
@@ -25,7 +25,7 @@ def stop() -> None:
 
 
 def stop_at(moment: str) -> None:
-    taken = births_taking.BirthsFold.take
+    taken = births_fold.BirthsFold.take
     kept = births_taking._Taking._keep
     blocks = 0
 
@@ -41,7 +41,7 @@ def stop_at(moment: str) -> None:
         if moment == "commit":
             stop()
 
-    births_taking.BirthsFold.take = take  # type: ignore[method-assign]
+    births_fold.BirthsFold.take = take  # type: ignore[method-assign]
     births_taking._Taking._keep = keep  # type: ignore[method-assign]
 
 

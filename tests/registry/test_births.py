@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pki.x509_parse import parse_certificate
 from provisioning.registry.registry import Registry
 from provisioning.registry.trust import ProductKeys, Trust
 from tests.registry.production_line import (
@@ -28,7 +30,7 @@ from tests.registry.production_line import (
     named,
     sha256,
 )
-from tests.registry.world import new_station, refuses, rows_of, take
+from tests.registry.world import READING_ONLY, new_station, refuses, rows_of, take
 
 WRAPPED = Key.new().point + b"\x18\0" + bytes(6) + b"w" * 24 + bytes(128)
 """An injected key, as an activation has it."""
@@ -138,6 +140,7 @@ def relined(file: bytes, change: Callable[[list[bytes]], list[bytes]]) -> bytes:
     return b"".join(change(file.splitlines(keepends=True)))
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "damage",
     [
@@ -173,6 +176,7 @@ def test_a_damaged_file_is_refused(
     take(registry, station.file(), line.trust)
 
 
+@READING_ONLY
 def test_the_last_line_names_the_last_record(registry: Registry, url: str, line: Line, station: Station) -> None:
     refuses(registry, url, "BR-10", station.file(head=bytes(32)), line.trust)
     refuses(registry, url, "BR-10", station.file(number=4), line.trust)
@@ -188,6 +192,7 @@ def test_another_key_cannot_sign_a_record_or_the_end(
     refuses(registry, url, "BR-10", b"".join([*honest[:-1], forged[-1]]), line.trust)
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "fields",
     [
@@ -215,6 +220,7 @@ def test_a_record_of_another_form_is_refused(
     refuses(registry, url, "BR-01", station.file(), line.trust)
 
 
+@READING_ONLY
 @pytest.mark.parametrize("fields", [{"number": 4}, {"number": 2}, {"previous": bytes(32)}])
 def test_gaps_repetitions_and_foreign_predecessors_are_refused(
     registry: Registry, url: str, line: Line, station: Station, fields: dict[str, Any]
@@ -223,6 +229,7 @@ def test_gaps_repetitions_and_foreign_predecessors_are_refused(
     refuses(registry, url, "BR-02", station.file(), line.trust)
 
 
+@READING_ONLY
 def test_a_first_record_has_no_predecessor(registry: Registry, url: str, line: Line, station: Station) -> None:
     station.records[0]["previous"] = sha256(b"before")
     station.change(2)
@@ -245,6 +252,7 @@ def test_a_file_that_leaves_some_out_is_refused(registry: Registry, url: str, li
     assert take(registry, station.file(first=2), line.trust).added == 2
 
 
+@READING_ONLY
 @pytest.mark.parametrize("name", ["order_id", "order_digest", "station"])
 def test_records_of_another_ledger_are_refused(
     registry: Registry, url: str, line: Line, station: Station, name: str
@@ -357,6 +365,7 @@ def test_the_quota_is_exact(registry: Registry, url: str, line: Line) -> None:
     assert registry.reconcile(station.order[8:24]).stations[0].left == 0
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "fields",
     [{"sequence": 1}, {"serial": "SN-9"}, {"identity_public_key": Key.new().point}],
@@ -409,6 +418,7 @@ def test_an_older_activation_of_the_same_device_may_be_the_one_in_force(
     assert take(registry, station.file(), line.trust).added == 5
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "status",
     [
@@ -429,6 +439,7 @@ def test_the_device_itself_says_that_it_is_operational(
     refuses(registry, url, "BR-08", station.file(), line.trust)
 
 
+@READING_ONLY
 def test_a_status_or_receipt_of_another_device_or_question_is_refused(
     registry: Registry, url: str, line: Line, station: Station
 ) -> None:
@@ -498,6 +509,7 @@ def test_a_board_that_was_refused_may_be_counted_later(registry: Registry, line:
 # Activations
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "activation",
     [
@@ -515,6 +527,7 @@ def test_an_activation_injects_what_was_ordered(
     refuses(registry, url, "BR-07", station.file(), line.trust)
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     ("offset", "rule"),
     [(8, "BR-07"), (56, "BR-07"), (88, "BR-07"), (120, "BR-07"), (128, "BR-07"), (160, "BR-07"), (192, "BR-07"),
@@ -532,6 +545,7 @@ def test_an_activation_says_what_the_record_says(
     refuses(registry, url, rule, station.file(), line.trust)
 
 
+@READING_ONLY
 def test_an_activation_is_signed_by_the_lots_key(registry: Registry, url: str, line: Line, station: Station) -> None:
     record = station.records[2]
     forged = Key.new().sign_object("SR-activate-v1", record["activation"][:800])
@@ -576,6 +590,7 @@ def test_the_issuing_ca_leads_to_a_given_root(registry: Registry, url: str, line
         refuses(registry, url, "RG-04", station.file(), Trust(products, chain))
 
 
+@READING_ONLY
 def test_a_certificate_is_by_the_orders_ca(registry: Registry, url: str, line: Line) -> None:
     other = replace(line, authority=Authority.new(line.entropy, NOW - timedelta(days=30)))
     station = new_station(other, issuing_ca=line.authority.lot.public.spki_sha256)
@@ -583,6 +598,7 @@ def test_a_certificate_is_by_the_orders_ca(registry: Registry, url: str, line: L
     refuses(registry, url, "RG-05", station.file(), line.trust)
 
 
+@READING_ONLY
 def test_a_certificate_is_for_the_devices_key_and_name(registry: Registry, url: str, line: Line) -> None:
     board = Board.new(1)
     for certified in (replace(board, identity=Key.new()), replace(board, uid=Board.new(2).uid)):
@@ -594,6 +610,7 @@ def test_a_certificate_is_for_the_devices_key_and_name(registry: Registry, url: 
         refuses(registry, url, "RG-05", station.file(), line.trust)
 
 
+@READING_ONLY
 @pytest.mark.parametrize(
     "fields",
     [
@@ -611,12 +628,14 @@ def test_a_device_is_one_that_was_ordered(
     refuses(registry, url, "RG-06", station.file(), line.trust)
 
 
+@READING_ONLY
 def test_a_trust_bundle_older_than_ordered_is_refused(registry: Registry, url: str, line: Line) -> None:
     station = new_station(line, trust_bundle_version_min=2)
     station.begin(Board.new(1), bundle=1)
     refuses(registry, url, "RG-06", station.file(), line.trust)
 
 
+@READING_ONLY
 @pytest.mark.parametrize(("not_before", "not_after"), [(-1, 9), (-20, -5)])
 def test_an_order_has_its_time(registry: Registry, url: str, line: Line, not_before: int, not_after: int) -> None:
     seconds = int(NOW.timestamp())
@@ -697,7 +716,7 @@ def test_a_scrapped_device_stays_so(registry: Registry, url: str, line: Line, st
 
 def test_a_certificates_number_is_used_once(registry: Registry, url: str, line: Line, station: Station) -> None:
     take(registry, station.file(), line.trust)
-    entropy, line.entropy = line.entropy, _Repeating(line.entropy, station.records[2]["certificate"])
+    entropy, line.entropy = line.entropy, _Repeating(station.records[2]["certificate"])
     other = other_order(line)
     try:
         other.begin(Board.new(3))
@@ -706,17 +725,15 @@ def test_a_certificates_number_is_used_once(registry: Registry, url: str, line: 
     refuses(registry, url, "RG-14", other.file(), line.trust)
 
 
-class _Repeating:
+class _Repeating(random.Random):
     """Entropy that repeats a certificate's serial number."""
 
-    def __init__(self, entropy: Any, certificate: bytes) -> None:
-        from pki.x509_parse import parse_certificate
-
-        self._entropy = entropy
+    def __init__(self, certificate: bytes) -> None:
+        super().__init__(7)
         self._number = parse_certificate(certificate).serial_number
 
-    def randbytes(self, size_bytes: int) -> bytes:
-        return self._number.to_bytes(20, "big") if size_bytes == 20 else bytes(self._entropy.randbytes(size_bytes))
+    def randbytes(self, n: int) -> bytes:
+        return self._number.to_bytes(20, "big") if n == 20 else super().randbytes(n)
 
 
 # All or nothing

@@ -22,10 +22,10 @@ from provisioning.registry.maintenance import create_registry, migrations_config
 from provisioning.registry.registry import Registry, open_registry
 from provisioning.registry.tables import metadata
 from tests.postgres_fixtures import PostgresServer
-from tests.registry.production_line import Board, Key, Line, Station
+from tests.registry.production_line import RMA, Board, Key, Line, Station
 from tests.registry.test_grants import boards, grant_file, take_file
-from tests.registry.test_lives import LATER, NONCE, RMA, WHO, service_digest, service_order
-from tests.registry.world import database_of, new_station, rows_of, take
+from tests.registry.test_lives import LATER, NONCE, service_digest, service_order
+from tests.registry.world import WHO, database_of, new_station, rows_of, take
 
 EVIDENCE = {
     *("imports", "ca_certificates", "lots", "orders", "birth_records", "activations", "statuses", "lifecycles"),

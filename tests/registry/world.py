@@ -19,6 +19,10 @@ from provisioning.registry.trust import Trust
 from tests.registry.production_line import NOW, Key, Line, Station
 
 WHO = "tester"
+
+READING_ONLY = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+"""For what is refused before any database is asked: one of the two will do."""
+
 _OPEN: list[Database] = []
 
 

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,7 @@ def test_rows_are_streamed() -> None:
     """An endless query: what is asked for comes, and no more is fetched than a piece needs."""
     fetched = 0
 
-    def endless() -> object:
+    def endless() -> Iterator[dict[str, Any]]:
         nonlocal fetched
         while True:
             fetched += 1
