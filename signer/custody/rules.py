@@ -8,7 +8,7 @@ from pki.errors import PolicyViolation
 
 CUSTODY_RULES = MappingProxyType(
     {
-        "KB-01": "a backup or copy of a key whose role must not have one",
+        "KB-01": "a backup or copy of a key whose role must not have one; a file where it may have copies only",
         "KB-02": "a backup plan without copy and file, or with a copy on the key's own token, or twice on one",
         "KB-03": "a share scheme outside its bounds",
         "KB-04": "a custodian who did not read the share back rightly",
