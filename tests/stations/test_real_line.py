@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -80,6 +81,32 @@ def test_thefts_on_a_real_line(station_world: StationWorld) -> None:
         with station_world.station(folder, fixture) as station:
             assert one_board(fixture, station, made)["rule"] == "ST-44"
     assert station_world.status(folder)["begun"] == 2
+
+
+def test_the_registry_takes_what_a_station_exports(station_world: StationWorld) -> None:
+    """From the board to the reconciliation report: two made, one scrapped, nothing unaccounted."""
+    folder, world = station_world.make_station("line", 3), station_world
+    with world.fixture(2) as fixture, world.station(folder, fixture, "--boards", "2") as station:
+        for nest in range(2):
+            fixture.insert(nest, uid_of(nest), flash="blank")
+        assert all(station.verdict()["passed"] for _ in range(2))
+        station.process.wait(60)
+    world.ok("station", "scrap", folder, uid_of(0), "--reason", "cracked housing")
+    births = world.out / "line.births"
+    world.ok("station", "export", folder, "-o", births)
+    registry = ("--registry", f"sqlite:///{world.out}/registry.sqlite")
+    world.ok("registry", "init", *registry)
+    certificates = [world.out / f"{name}.pem" for name in ("lot-ca", "production-ca", "root-ca")]
+    chain = [part for path in certificates for part in ("--ca-certificates", path)]
+    world.ok("registry", "import", *registry, births, "--bundle", world.bundle, *chain)
+    world.ok("registry", "import", *registry, births, "--bundle", world.bundle, *chain)
+    order = world.records(folder)[0].order_id.hex()
+    report = world.ok("registry", "reconcile", *registry, order, "--json").json
+    text = json.dumps(report)
+    assert report, text
+    life = world.ok("registry", "show", *registry, uid_of(0)).out
+    for word in ("activated", "scrapped"):
+        assert word in life.lower()
 
 
 def test_a_leaked_lot_key_after_its_revocation(station_world: StationWorld) -> None:
