@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -262,3 +263,27 @@ def test_keys_come_from_the_registry(tmp_path: Path) -> None:
     assert done.rules == [None, "LK-12", "UP-10"]
     assert running_version(paths[0]) == "2.0.0.0 confirmed"
     assert [running_version(path) for path in paths[1:]] == ["1.0.0.0 confirmed"] * 2
+
+
+def test_on_a_terminal_every_device_has_its_bar(tmp_path: Path) -> None:
+    paths = write_devices(tmp_path, [device(number) for number in range(2)])
+    package = tmp_path / "app-2.srp"
+    package.write_bytes(application(2))
+    master, slave = pty.openpty()
+    with serving(paths, "--topology", "star", "--on", "udp:0") as served:
+        words = ["update", str(package), "--via", served.vias[0], "--unverified"]
+        command = [sys.executable, "-m", "cli.start", *words]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "160"}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=slave)
+        os.close(slave)
+        seen = b""
+        with suppress(OSError):  # what a terminal says when nobody writes to it any more
+            while piece := os.read(master, 65_536):
+                seen += piece
+        output = process.communicate(timeout=60)[0]
+        os.close(master)
+    assert process.returncode == 0
+    assert b"2 of 2 devices" in output
+    for via in (entry.removeprefix("star:") for entry in served.vias[0].split(",")):
+        assert via.encode() in seen
+    assert b"updated" in seen
