@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from cli.exit_codes import ExitCode
 from cli.options import JsonOption, OutputOption, ProductOption
 from cli.output import emit
 from pki.errors import FormatError, PolicyViolation, VerificationError
+
+if TYPE_CHECKING:
+    from policies.authentication import SignedStatement
+    from signer.authority.repository import AuthorityRepository
 
 PersonOption = Annotated[str, typer.Option("--as", metavar="PERSON", help="Who you are, by your id in people.toml.")]
 SshKeyOption = Annotated[
@@ -87,11 +92,15 @@ def show(
     from cli.request_differences import difference_data, differences, last_release
     from cli.request_words import difference_lines, request_lines, signer_words
     from cli.signed_files import read_signed
+    from policies.object_request import is_object_request
     from policies.request import decode_request
 
     when = now()
     repository = repository_of(context)
     signed = read_signed(path, "request")
+    if is_object_request(signed.statement):
+        _show_object(repository, signed, when, as_json)
+        return
     asked = decode_request(signed.statement)
     refusal, requester = "", f"{asked.requester} (NOT proven)"
     try:
@@ -111,6 +120,30 @@ def show(
         **difference_data(rows, last),
     }
     emit(data, as_json, "\n".join(lines))
+    if refusal:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _show_object(repository: AuthorityRepository, signed: SignedStatement, when: datetime, as_json: bool) -> None:
+    """A request for a work order, a service order or grants."""
+    from cli.object_requests import accepted_object_request, object_request_lines
+    from cli.request_words import signer_words
+    from policies.object_request import decode_object_request
+
+    asked = decode_object_request(signed.statement)
+    refusal, requester = "", f"{asked.requester} (NOT proven)"
+    try:
+        requester = signer_words(accepted_object_request(repository, signed, when))
+    except (FormatError, VerificationError, PolicyViolation) as error:
+        refusal = str(error)
+    verdict = f"NOT ACCEPTED: {refusal}" if refusal else "its signature is genuine, and it may be approved"
+    data = {
+        "request": asked.fields(),
+        "digest": asked.digest.hex(),
+        "accepted": not refusal,
+        "refusal": refusal or None,
+    }
+    emit(data, as_json, "\n".join([*object_request_lines(asked, requester, when), "", verdict]))
     if refusal:
         raise typer.Exit(ExitCode.FINDINGS)
 

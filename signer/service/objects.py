@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pki.errors import FormatError, PolicyViolation, SignatureInvalid
+from pki.errors import FormatError, OutputError, PolicyViolation, VerificationError
 from pki.roles import Role
 from pki.values import Digest, PublicKey, Signature
 from policies.authentication import SignedStatement
@@ -148,7 +148,7 @@ class _ObjectAct:
         """What a killed call left: the object that is wanted, with a signature of the key that is wanted."""
         try:
             self._require_accepted(path)
-        except (OSError, FormatError, SignatureInvalid, PolicyViolation):
+        except (OutputError, ValueError, FormatError, VerificationError, PolicyViolation):
             return False
         return True
 
@@ -163,7 +163,7 @@ class _ObjectAct:
     def judge(self, path: Path) -> str:
         try:
             self._require_accepted(path)
-        except (OSError, FormatError, SignatureInvalid) as error:
+        except (OutputError, ValueError, FormatError, VerificationError) as error:
             raise PolicyViolation(
                 "OB-09", f"the finished {self._admitted.request.request.kind} is refused: {error}"
             ) from None

@@ -37,6 +37,9 @@ class OrderWorld(ServiceWorld):
     def lot_ca(self) -> Path:
         return self.out / "lot-ca.pem"
 
+    def allowed_signers_of_nobody(self) -> None:
+        (self.root / "allowed_signers").write_text(f"nobody {self.ssh_key('ben').line}\n", encoding="utf-8")
+
     def order_arguments(self, out: Path, **changed: str) -> list[str | Path]:
         values = {
             "--product": PRODUCT,
@@ -139,6 +142,16 @@ def test_the_approver_sees_lot_and_quota_and_types_them(order_world: OrderWorld)
         "--digest", digest, "--package", other, "-o", order_world.out / "again.json",
     )  # fmt: skip
     assert "OB-03" in failed
+
+
+def test_a_request_is_shown_and_explained(order_world: OrderWorld) -> None:
+    request = order_world.request_order(order_world.prepare_order())
+    assert order_world.ok("package", "show", request, "--json").json["accepted"] is True
+    explained = order_world.ok("policy", "explain", request).out
+    assert explained.startswith("ALLOW: sign-work-order")
+    assert "quota" in explained
+    order_world.allowed_signers_of_nobody()
+    assert order_world.run("package", "show", request).code == ExitCode.FINDINGS
 
 
 def test_in_production_only_the_service_signs_orders(order_world: OrderWorld) -> None:
