@@ -61,7 +61,7 @@ def import_(
         list[Path],
         typer.Argument(
             metavar="FILE…",
-            help="Births of a station, work order, service order, or grants; in the order to take them.",
+            help="Births, work orders, service orders, grants, update reports; in the order to take them.",
         ),
     ],
     url: RegistryOption = DEFAULT_URL,
@@ -114,7 +114,7 @@ def _take(registry: Registry, path: Path, trust: Trust, receipt: Path | None, un
     """Take one file, by what it begins with."""
     beginning = _beginning(path)
     if beginning.startswith(b"{"):
-        return _take_births(registry, path, trust, until)
+        return _take_report(registry, path) if _is_report(path) else _take_births(registry, path, trust, until)
     if beginning == b"SRG1":
         return _take_grants(registry, path, trust)
     if beginning == b"SRW1":
@@ -127,7 +127,7 @@ def _take(registry: Registry, path: Path, trust: Trust, receipt: Path | None, un
         is_new = registry.take_service(data, answer, now(), who=operator(), trust=trust)
         return {"kind": "service", "new": is_new, "text": "service order taken" if is_new else "known already"}
     raise InputRefused(
-        f"{path}: is none of births (.births), work order (.srw), service order (.srv), grants (.srg); "
+        f"{path}: is none of births (.births), work order (.srw), service order (.srv), grants (.srg), update report; "
         "`strongroom registry status` takes a signed status"
     )
 
@@ -138,6 +138,30 @@ def _beginning(path: Path) -> bytes:
             return stream.read(_MAGIC_SIZE_BYTES)
     except OSError as error:
         raise InputRefused(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _is_report(path: Path) -> bool:
+    from provisioning.registry.reports import is_report
+
+    with path.open("rb") as stream:
+        return is_report(stream.read(1024))
+
+
+def _take_report(registry: Registry, path: Path) -> _Taken:
+    from provisioning.registry.reports import REPORT_SIZE_BYTES_MAX
+
+    taken = registry.take_report(read_input(path, "update report", REPORT_SIZE_BYTES_MAX), now(), who=operator())
+    findings = [{"rule": finding.rule_id, "text": finding.text} for finding in taken.findings]
+    text = f"{taken.added} new statuses, {taken.known} known, {taken.unknown} of devices that are on no record"
+    return {
+        "kind": "report",
+        "new": taken.added > 0,
+        "added": taken.added,
+        "known": taken.known,
+        "unknown": taken.unknown,
+        "findings": findings,
+        "text": "; ".join([text, *(f"[{finding['rule']}] {finding['text']}" for finding in findings)]),
+    }
 
 
 def _take_births(registry: Registry, path: Path, trust: Trust, until: int | None) -> _Taken:

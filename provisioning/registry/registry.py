@@ -20,6 +20,7 @@ from provisioning.registry import (
     orders,
     queries,
     reconciliation,
+    reports,
     services,
     statuses,
 )
@@ -32,6 +33,7 @@ from provisioning.registry.imports import record_import
 from provisioning.registry.life import Life
 from provisioning.registry.queries import DeviceQuery
 from provisioning.registry.reconciliation import Reconciliation
+from provisioning.registry.reports import ReportTaken
 from provisioning.registry.statuses import StatusTaken
 from provisioning.registry.trust import Trust
 from signer.device_objects.work_order import parse_work_order
@@ -106,6 +108,10 @@ class Registry:
     def take_status(self, data: bytes, nonce: bytes, now: datetime, *, who: str) -> StatusTaken:
         """Take a signed status, asked for with `nonce` (`statuses.take_status`)."""
         return statuses.take_status(self._database, data, nonce, now, who)
+
+    def take_report(self, data: bytes, now: datetime, *, who: str) -> ReportTaken:
+        """Take the last signed status of each device in the report of an update run (`reports.take_report`)."""
+        return reports.take_report(self._database, data, now, who)
 
     def take_service(self, order: bytes, receipt: bytes | None, now: datetime, *, who: str, trust: Trust) -> bool:
         """Take a service order that was carried out, and the device's receipt (`services.take_service`)."""

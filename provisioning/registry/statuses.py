@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from pki.errors import VerificationError
 from pki.values import PublicKey
@@ -24,6 +24,8 @@ from rpc.objects.signed_status import SignedStatus
 from signer.store.stored_times import time_to_text
 
 _NONE = bytes(16)
+_LOOKED_BACK = 16
+"""So many statuses before are compared: enough, since each of them was, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +50,67 @@ def take_status(database: Database, data: bytes, nonce: bytes, now: datetime, wh
 
     Raises FormatError; DeviceUnknown RG-23; NotAuthentic RG-24 for another signature or nonce.
     """
-    status = SignedStatus.parse(data)
-    at, evidence = time_to_text(now), status.digest.value.hex()
-    product_id = None if status.product_id == _NONE else status.product_id
+    status, at = SignedStatus.parse(data), time_to_text(now)
     with database.writing() as connection:
-        row = device_of(connection, status.uid, product_id)
-        if row is None or row["identity_public_key"] is None:
-            raise DeviceUnknown(
-                f"[RG-23] the registry has no identity key of device {status.uid.hex()}: take its birth record first"
-            )
-        identity = PublicKey(bytes.fromhex(row["identity_public_key"]))
-        _verify(status, identity, nonce)
-        known = select(tables.statuses.c.id).where(tables.statuses.c.digest == evidence)
-        if connection.execute(known).first() is not None:
-            return StatusTaken(status.uid, is_new=False, findings=())
-        (device,) = load_devices(connection, [row]).values()
-        findings = tuple(_findings(device, status))
-        changes = Changes()
-        if at >= device.row["heard_at"]:
-            device.hear(changes, status, at, evidence)
-            device.write(changes)
-        changes.insert(
-            tables.statuses,
-            {
-                "id": next_id(connection, tables.statuses),
-                "device_id": device.id,
-                "digest": evidence,
-                "nonce": status.nonce.hex(),
-                "signed": status.raw,
-                "at": at,
-            },
+        taken = take_one(connection, status, nonce, at)
+        if taken.is_new:
+            record_import(connection, "status", status.digest.value, at, who, 1)
+    return taken
+
+
+def take_one(connection: Connection, status: SignedStatus, nonce: bytes, at: str) -> StatusTaken:
+    """The same inside the caller's transaction."""
+    evidence = status.digest.value.hex()
+    row = device_of(connection, status.uid, None if status.product_id == _NONE else status.product_id)
+    if row is None or row["identity_public_key"] is None:
+        raise DeviceUnknown(
+            f"[RG-23] the registry has no identity key of device {status.uid.hex()}: take its birth record first"
         )
-        changes.write(connection)
-        record_import(connection, "status", status.digest.value, at, who, 1)
-    return StatusTaken(status.uid, is_new=True, findings=findings)
+    _verify(status, PublicKey(bytes.fromhex(row["identity_public_key"])), nonce)
+    known = select(tables.statuses.c.id).where(tables.statuses.c.digest == evidence)
+    if connection.execute(known).first() is not None:
+        return StatusTaken(status.uid, is_new=False, findings=())
+    (device,) = load_devices(connection, [row]).values()
+    findings, is_old = _findings(device, status), _is_older(connection, device, status)
+    if is_old:
+        findings.append(
+            Finding(
+                "RG-43",
+                f"device {status.uid.hex()} counted more events before: an old status, or its state was put back",
+            )
+        )
+    changes = Changes()
+    if at >= device.row["heard_at"] and not is_old:
+        device.hear(changes, status, at, evidence)
+        device.write(changes)
+    changes.insert(
+        tables.statuses,
+        {
+            "id": next_id(connection, tables.statuses),
+            "device_id": device.id,
+            "digest": evidence,
+            "nonce": status.nonce.hex(),
+            "signed": status.raw,
+            "at": at,
+        },
+    )
+    changes.write(connection)
+    return StatusTaken(status.uid, is_new=True, findings=tuple(findings))
+
+
+def _is_older(connection: Connection, device: DeviceState, status: SignedStatus) -> bool:
+    """RG-43: a status of this life counted more events, and a device never counts back."""
+    column = tables.statuses.c
+    query = (
+        select(column.signed)
+        .where(column.device_id == device.id, column.at >= device.row["begun_at"])
+        .order_by(column.at.desc(), column.id.desc())
+        .limit(_LOOKED_BACK)
+    )
+    return any(
+        SignedStatus.parse(bytes(signed)).event_count > status.event_count
+        for signed in connection.execute(query).scalars()
+    )
 
 
 def _verify(status: SignedStatus, identity: PublicKey, nonce: bytes) -> None:

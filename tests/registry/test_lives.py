@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import replace
 from datetime import timedelta
@@ -371,3 +372,62 @@ def test_lists_are_filtered_by_parameters(registry: Registry, station: Station) 
 def test_agreement_keys_are_those_of_operational_devices(registry: Registry, station: Station) -> None:
     found = dict(registry.agreement_keys(DeviceQuery(product_id=PRODUCT)))
     assert found == {station.boards[number].uid: station.boards[number].agreement.public for number in (1, 3)}
+
+
+# Old words, and reports of update runs
+
+
+def test_an_old_status_is_found_by_its_events(registry: Registry, station: Station) -> None:
+    board = station.boards[1]
+    hear(registry, board, event_count=9, trust_bundle_version=2)
+    taken = hear(registry, board, LATER + timedelta(hours=1), sha256(b"old"), event_count=3)
+    assert [finding.rule_id for finding in taken.findings] == ["RG-41", "RG-43"]
+    (row,) = registry.devices(DeviceQuery(uid=board.uid))
+    assert row["trust_bundle_version"] == 2
+    assert hear(registry, board, LATER, sha256(b"new"), event_count=9, trust_bundle_version=2).findings == ()
+
+
+def report(*statuses: bytes | None, **fields: Any) -> bytes:
+    """As `strongroom update --report` writes it (docs/spec/update.md, section 4)."""
+    devices = [{"uid": None, "signed_status": None if data is None else data.hex()} for data in statuses]
+    found = {
+        "format": "strongroom-update-report-1",
+        "ended_at": LATER.isoformat(),
+        "verified": True,
+        "devices": devices,
+    }
+    return json.dumps(found | fields, indent=2).encode()
+
+
+def test_a_report_brings_each_devices_last_word(registry: Registry, url: str, station: Station) -> None:
+    first, second = station.boards[1], station.boards[3]
+    data = report(first.status(NONCE, trust_bundle_version=2), None, second.status(NONCE), Board.new(99).status(NONCE))
+    taken = registry.take_report(data, LATER + timedelta(hours=5), who=WHO)
+    assert (taken.added, taken.known, taken.unknown, taken.findings) == (2, 0, 1, ())
+    assert registry.bundle_counts() == [(1, 1), (2, 1)]
+    (row,) = registry.devices(DeviceQuery(uid=first.uid))
+    assert row["heard_at"] == "2026-11-27T13:00:00.000000Z"
+    before = rows_of(url)
+    assert registry.take_report(data, LATER + timedelta(hours=6), who=WHO).known == 2
+    assert rows_of(url) == before
+
+
+def test_a_report_is_verified_whole(registry: Registry, url: str, station: Station) -> None:
+    board = station.boards[1]
+    good, forged = board.status(NONCE, trust_bundle_version=2), replace(board, identity=Key.new()).status(NONCE)
+    before = sizes_of(url)
+    with pytest.raises(NotAuthentic, match="RG-24"):
+        registry.take_report(report(good, forged), LATER, who=WHO)
+    with pytest.raises(PolicyViolation, match="RG-25"):
+        registry.take_report(report(good, verified=False), LATER, who=WHO)
+    for bad in (
+        b"{}",
+        b"[",
+        report(good)[:-5],
+        report(good, devices=7),
+        report(good, ended_at="soon"),
+        report(good[:-1]),
+    ):
+        with pytest.raises(FormatError):
+            registry.take_report(bad, LATER, who=WHO)
+    assert sizes_of(url) == before
