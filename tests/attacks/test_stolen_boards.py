@@ -18,6 +18,7 @@ from tests.attacks.bench_device import outside_the_journal, same_sectors
 from tests.scenarios.life import (
     BOTH_INJECTED,
     HOST,
+    PROTECTED,
     WORLD,
     activate,
     activated_device,
@@ -114,9 +115,16 @@ def test_a_leaked_lot_key_is_worth_nothing_after_its_revocation() -> None:
 
 
 @pytest.mark.parametrize("missing", [OptionBytes(), OptionBytes(readout_level=1), OptionBytes(write_protect=True)])
-def test_a_board_whose_protection_was_not_set_is_not_activated(missing: OptionBytes) -> None:
-    """Row: protection left open. The order demands it, and the device reads its own option bytes."""
-    assert code_of(activate, locked_device(option_bytes=missing)) is DeviceCode.PROTECTION_MISSING
+def test_a_board_whose_protection_was_not_set_makes_no_keys_and_is_not_activated(missing: OptionBytes) -> None:
+    """Row: protection left open. The board demands it before keys are made, the order before it is activated."""
+    device = locked_device(option_bytes=missing)
+    assert code_of(activate, device) is DeviceCode.NO_KEYS
+    device.set_option_bytes(PROTECTED)
+    device.power_on()
+    device.challenge(HOST.public)
+    device.set_option_bytes(replace(PROTECTED, write_protect=False))
+    device.power_on()
+    assert code_of(activate, device) is DeviceCode.PROTECTION_MISSING
 
 
 def test_a_service_order_that_went_astray() -> None:

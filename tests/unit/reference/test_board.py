@@ -103,6 +103,7 @@ def test_the_uid_is_padded_to_16_bytes() -> None:
         padded_uid(board, bytes(16))
 
 
+DEMANDED = '["readout", "write-protect", "brown-out"]'
 REFUSED = {
     "unknown key": (changed("uid_size_bytes", "erased_byte = 0\nuid_size_bytes"), "unknown key 'erased_byte'"),
     "missing key": (changed("flash_base = 0x0800_0000\n", ""), "flash_base is missing"),
@@ -158,18 +159,18 @@ REFUSED = {
         "bootloader_a: more than the 1,024 bytes of a head",
     ),
     "protection no list": (
-        changed("uid_size_bytes", 'protection_required = "readout"\nuid_size_bytes'),
+        changed(DEMANDED, '"readout"'),
         "protection_required: a list of readout, readout-2",
     ),
     "protection unknown": (
-        changed("uid_size_bytes", 'protection_required = ["readout", "rdp"]\nuid_size_bytes'),
+        changed(DEMANDED, '["readout", "rdp"]'),
         "protection_required: a list of",
     ),
     "protection twice": (
-        changed("uid_size_bytes", 'protection_required = ["readout", "readout"]\nuid_size_bytes'),
+        changed(DEMANDED, '["readout", "readout"]'),
         "none twice",
     ),
-    "protection no text": (changed("uid_size_bytes", "protection_required = [1]\nuid_size_bytes"), "a list of"),
+    "protection no text": (changed(DEMANDED, "[1]"), "a list of"),
     "too long": (CORE + "#" * 16384, "at most 16,384 bytes"),
 }
 
@@ -188,9 +189,8 @@ def test_application_data_is_optional() -> None:
 
 
 def test_what_protection_a_board_demands_before_its_devices_make_keys() -> None:
-    assert load_board(CORE).protection_required == Protection.NONE
+    demanded = Protection.READOUT | Protection.WRITE_PROTECT | Protection.BROWN_OUT
+    assert load_board(CORE).protection_required == demanded
+    assert load_board(changed(f"protection_required = {DEMANDED}\n", "")).protection_required == Protection.NONE
     names = '["readout", "readout-2", "write-protect", "brown-out", "debug-closed"]'
-    board = load_board(changed("uid_size_bytes", f"protection_required = {names}\nuid_size_bytes"))
-    assert board.protection_required == 0b11111
-    board = load_board(changed("uid_size_bytes", 'protection_required = ["brown-out", "readout"]\nuid_size_bytes'))
-    assert board.protection_required == Protection.READOUT | Protection.BROWN_OUT
+    assert load_board(changed(DEMANDED, names)).protection_required == 0b11111
