@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pki.errors import InputRefused, StrongroomError
-from rpc.errors import LinkClosed, LinkError, LinkTimeout
+from rpc.errors import ChainBroken, LinkClosed, LinkError, LinkTimeout
 from rpc.link import Link
 from rpc.links.bus_link import BUS_ADDRESS_MAX, BusSlaveLink
 from rpc.links.byte_stream import ByteStream
@@ -170,15 +170,15 @@ def _last_node_of(port: HopStream) -> int:
             return CHAIN_ADDRESS_MAX
     if closed is not None:
         raise closed
-    raise LinkError("LK-08", f"{furthest.name.partition('#')[0]}: {_where_it_breaks(port)}")
+    raise _where_it_breaks(port, furthest.name.partition("#")[0])
 
 
-def _where_it_breaks(port: HopStream) -> str:
+def _where_it_breaks(port: HopStream, name: str) -> ChainBroken:
     for address in range(CHAIN_ADDRESS_MAX):
         if not _answers(ChainNodeLink(port, address)):
             before = "nobody answers" if address == 0 else f"nodes 0 to {address - 1} answer"
-            return f"{before}; node {address} is silent"
-    return "no node says that the chain ends with it"
+            return ChainBroken(f"{name}: {before}; node {address} is silent", address)
+    return ChainBroken(f"{name}: no node says that the chain ends with it", CHAIN_ADDRESS_MAX)
 
 
 def _answers(node: ChainNodeLink) -> bool:

@@ -26,6 +26,14 @@ class LinkTimeout(LinkError):
         super().__init__("LK-08", reason)
 
 
+class ChainBroken(LinkError):
+    """A chain that does not say where it ends. `answering`: how many of its nodes answer, from the first on."""
+
+    def __init__(self, reason: str, answering: int) -> None:
+        super().__init__("LK-08", reason)
+        self.answering = answering
+
+
 class LinkClosed(LinkError):
     """The port or the connection cannot be opened, or ended."""
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pki.errors import InputRefused
 from rpc.addresses import NodeLink, open_links
 from rpc.client import DeviceClient
-from rpc.errors import LinkError
+from rpc.errors import ChainBroken, LinkError
 from rpc.update.device_run import DeviceRun
 from rpc.update.job import Job
 from rpc.update.limits import DEVICES_MAX, PARALLEL
@@ -59,9 +59,17 @@ def _find(vias: Sequence[str]) -> list[NodeLink | DeviceReport]:
 def _open(via: str) -> Sequence[NodeLink | DeviceReport]:
     try:
         return open_links(via)
+    except ChainBroken as error:
+        # Who stands before the break can be reached all the same.
+        before = open_links(f"{via}#0-{error.answering - 1}") if error.answering and via.startswith("chain:") else []
+        return [*before, _unreached(f"{via}#{error.answering}" if before else via, error)]
     except LinkError as error:
-        reason = str(error).removeprefix(f"[{error.rule_id}] ")
-        return [DeviceReport(via, result=Result.FAILED, rule=error.rule_id, reason=reason, fault=Fault.LINK)]
+        return [_unreached(via, error)]
+
+
+def _unreached(via: str, error: LinkError) -> DeviceReport:
+    reason = str(error).removeprefix(f"[{error.rule_id}] ")
+    return DeviceReport(via, result=Result.FAILED, rule=error.rule_id, reason=reason, fault=Fault.LINK)
 
 
 def _run_all(found: Sequence[NodeLink | DeviceReport], job: Job, workers: int) -> list[DeviceReport]:

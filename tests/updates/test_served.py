@@ -287,3 +287,18 @@ def test_on_a_terminal_every_device_has_its_bar(tmp_path: Path) -> None:
     for via in (entry.removeprefix("star:") for entry in served.vias[0].split(",")):
         assert via.encode() in seen
     assert b"updated" in seen
+
+
+def test_before_a_break_in_a_chain_devices_are_updated(tmp_path: Path) -> None:
+    paths = write_devices(tmp_path, [device(number) for number in range(COUNT)])
+    known = write_public_files(tmp_path, range(COUNT))
+    package = tmp_path / "app-2.srp"
+    package.write_bytes(application(2))
+    with serving(paths, "--topology", "chain", "--on", "serial") as served:
+        os.kill(served.pids[1], signal.SIGKILL)
+        done = update(package, *via_options(served.vias), "--devices", str(known))
+        assert (done.code, done.results, done.rules) == (15, ["updated", "failed"], [None, "LK-08"])
+        assert "node 1 is silent" in done.devices[1]["reason"]
+        assert done.devices[1]["via"].endswith("#1")
+        served.stop()
+    assert running_version(paths[0]) == "2.0.0.0 confirmed"
