@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +22,7 @@ STATES = {"activated": Standing.ACTIVATED, "scrapped": Standing.SCRAPPED}
 def do_something(station: Station, boards: list[Board], chosen: random.Random) -> None:
     """Whatever comes to mind, allowed or not."""
     board = chosen.choice(boards)
-    wanted = [station.begin, station.fail, station.scrap]
+    wanted: list[Callable[[Board], object]] = [station.begin, station.fail, station.scrap]
     if board.uid in station.latest:
         wanted += [station.renew, station.activate, station.activate]
     chosen.choice(wanted)(board)

@@ -13,16 +13,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from pki.errors import OutputError
 from provisioning.registry import errors, revisions
 from provisioning.registry.address import parse_address
 from provisioning.registry.maintenance import create_registry, migrations_config, upgrade_registry
+from provisioning.registry.queries import DeviceQuery
 from provisioning.registry.registry import Registry, open_registry
-from provisioning.registry.tables import metadata
+from provisioning.registry.tables import devices, metadata
 from tests.postgres_fixtures import PostgresServer
-from tests.registry.production_line import RMA, Board, Key, Line, Station
+from tests.registry.production_line import ORDER, PRODUCT, RMA, Board, Key, Line, Station
 from tests.registry.test_grants import boards, grant_file, take_file
 from tests.registry.test_lives import LATER, NONCE, service_digest, service_order
 from tests.registry.world import WHO, database_of, new_station, rows_of, take
@@ -247,3 +248,33 @@ def test_a_server_that_forgets_is_refused(postgres_server: PostgresServer) -> No
     finally:
         postgres_server.psql("ALTER SYSTEM RESET full_page_writes")
         postgres_server.psql("SELECT pg_reload_conf()")
+
+
+# Speed: what is asked often is found by an index, however many devices there are
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (DeviceQuery(uid=bytes(11) + b"\x01"), "devices_by_uid"),
+        (DeviceQuery(uid=bytes(11) + b"\x01", product_id=PRODUCT), "one_device_of_a_uid"),
+        (DeviceQuery(serial="SN-1"), "devices_by_serial"),
+        (DeviceQuery(product_id=PRODUCT, lot="2026-48"), "devices_by_lot"),
+        (DeviceQuery(order_id=ORDER), "devices_by_order"),
+        (DeviceQuery(product_id=PRODUCT, lifecycle="rma"), "devices_by_lifecycle"),
+        (DeviceQuery(product_id=PRODUCT, bundle_below=2), "devices_by_bundle"),
+    ],
+)
+def test_questions_are_answered_by_an_index(url: str, kind: str, query: DeviceQuery, index: str) -> None:
+    statement = select(devices.c.id).where(*query.conditions())
+    explain = "EXPLAIN QUERY PLAN" if kind == "sqlite" else "EXPLAIN"
+    with database_of(url).reading() as connection:
+        if kind == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = str(connection.exec_driver_sql(f"{explain} {text}").all())
+    if kind == "postgresql" or index == "one_device_of_a_uid":
+        assert "SCAN devices" not in plan, plan  # which of its indexes a server takes is its own business
+        assert "Seq Scan" not in plan, plan
+    else:
+        assert index in plan, plan
