@@ -114,7 +114,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         require_bytes("WO-32", "the order's digest", self.order_digest, _DIGEST_SIZE_BYTES)
         require_bytes("WO-32", "the station's fingerprint", self.station, FINGERPRINT_SIZE_BYTES)
         require_range("WO-32", "the sequence number", self.sequence, 1, U32_MAX)
-        require_range("WO-33", "the trust-bundle version", self.trust_bundle_version, 1, U32_MAX)
+        require_range("WO-33", "the trust-bundle version", self.trust_bundle_version, 0, U32_MAX)
         require_bytes("WO-34", "the identity key's digest", self.identity_key_digest, _DIGEST_SIZE_BYTES)
         require_bytes("WO-34", "the agreement key's digest", self.agreement_key_digest, _DIGEST_SIZE_BYTES)
         require_present("WO-34", "the certificate's digest", self.certificate_digest, _DIGEST_SIZE_BYTES)

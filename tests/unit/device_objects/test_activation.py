@@ -56,7 +56,6 @@ def test_injected_keys_stand_behind_the_serial_number() -> None:
 FIELD = by_hand.injected_key(by_hand.LOT_POINT, WRAPPED)
 REFUSED: dict[str, Any] = {
     "sequence zero": {"sequence": 0},
-    "no bundle": {"bundle": 0},
     "no certificate": {"certificate": bytes(32)},
     "serial with a zero inside": {"serial": b"a\0b"},
     "injected unknown": {"injected": 4},
