@@ -18,6 +18,8 @@ from provisioning.station.steps import Event, Step
 
 STEPS_MAX = 48
 LINK_FAILURES_MAX = 3
+REFUSALS_MAX = 2
+"""Of activations: the first may be that of a device that lost its nonce in a reset."""
 
 STATION_RULES = frozenset(
     {Rule.QUOTA_USED_UP, Rule.TOO_EARLY, Rule.TOO_LATE, Rule.CLOCK_SET_BACK, Rule.STATION_STOPPED, Rule.LEDGER_DAMAGED}
@@ -42,8 +44,9 @@ class State:
     known: Known | None = None
     issued: Issued | None = None
     receipt: bytes | None = None
+    refusals: int = 0
+    """How often the device took no activation; whether it is LOCKED all the same, its next challenge says."""
     refusal: str | None = None
-    """Why the device took no activation; whether it is LOCKED all the same, its next challenge says."""
     verdict: Verdict | None = None
     """Set while a failure is being recorded."""
 
@@ -59,9 +62,10 @@ def advance(state: State, event: Event) -> tuple[State, Step]:
 
 def _decide(state: State, event: Event) -> tuple[State, Step]:
     match event:
-        case steps.Refused(Rule.ACTIVATION_REFUSED, text) if state.refusal is None:
-            # It may have taken it already, and the answer was lost: what it is now, it says itself.
-            return replace(state, refusal=text, issued=None), steps.Challenge()
+        case steps.Refused(Rule.ACTIVATION_REFUSED, text) if state.refusals < REFUSALS_MAX:
+            # It may have taken it already, and the answer was lost; or it was reset, and its nonce is gone: what it is
+            # now, it says itself.
+            return replace(state, refusals=state.refusals + 1, refusal=text, issued=None), steps.Challenge()
         case steps.Refused(rule, text):
             return _refuse(state, rule, text)
         case steps.FixtureFailed(text):
@@ -200,7 +204,7 @@ def _judge_known(state: State, known: Known) -> tuple[State, Step]:
 
 def _judge_locked(state: State, known: Known) -> tuple[State, Step]:
     challenge = _challenge(state)
-    if state.refusal is not None:
+    if state.refusal is not None and state.refusals >= REFUSALS_MAX:
         return _refuse(state, Rule.ACTIVATION_REFUSED, state.refusal)
     if known.standing is Standing.BEGUN:
         return state, steps.Renew(challenge)

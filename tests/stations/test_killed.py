@@ -55,9 +55,10 @@ def kill_once(bench: Bench, number: int, kill_at: int) -> tuple[PaperNest, bool]
     return nest, attempt_until_killed(bench, nest, kill_at).verdict is None
 
 
-def test_killed_at_every_moment_and_begun_again(bench: Bench) -> None:
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.campaign)])
+def test_killed_at_every_moment_and_begun_again(bench: Bench, stride: int) -> None:
     chips: list[Chip] = []
-    for moment in range(MOMENTS_MAX):
+    for moment in range(0, MOMENTS_MAX, stride):
         nest, killed = kill_once(bench, moment + 1, moment)
         chips.append(nest.powered.chip)
         if not killed:
@@ -92,7 +93,7 @@ def test_killed_again_while_it_begins_again(bench: Bench, shift: int) -> None:
 def test_killed_and_never_begun_again(bench: Bench) -> None:
     """What is left behind is LOCKED, or OPERATIONAL with its activation on record; the quota stays exact."""
     chips: list[Chip] = []
-    for moment in range(0, MOMENTS_MAX, 3):
+    for moment in range(1, MOMENTS_MAX, 4):
         nest, killed = kill_once(bench, moment + 1, moment)
         chips.append(nest.powered.chip)
         if not killed:

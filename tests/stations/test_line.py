@@ -542,6 +542,22 @@ def test_links_are_sent_before_the_activation_so_that_a_leaked_lot_key_is_dead(b
     assert named.index("SendBundles") < named.index("SendActivation")
 
 
+def test_a_board_that_was_reset_before_its_activation_gets_another(bench: Bench, station: Station) -> None:
+    """Its nonce is gone: the first activation is refused."""
+
+    class Reset(PaperNest):
+        resets = 1
+
+        def send_activation(self, order_and_activation: bytes) -> bytes:
+            if self.resets > 0:
+                self.resets -= 1
+                self.power_cycle()
+            return super().send_activation(order_and_activation)
+
+    assert bench.attempt(station, bench.chip(1), nest=Reset(bench.facts)).passed
+    assert events(station) == ["begun", "renewed", "activated"]
+
+
 def test_a_board_with_a_newer_bundle_waits_for_the_station_to_get_it(bench: Bench, station: Station) -> None:
     chip = bench.chip(1)
     nest = bench.nest()
