@@ -1,4 +1,4 @@
-"""`make demo`: from an empty folder, over a key ceremony, to a device that installs, updates, recovers and refuses.
+"""`make demo`: from an empty folder, over a key ceremony and a production line, to devices that update and refuse.
 
 Everything goes through the `strongroom` command, as a person would use it; openssl and imgtool look on. Any outcome
 that is not the expected one ends the demonstration with exit code 1, and no story.
@@ -11,12 +11,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-from demo.scenes import authority, ceremony, factory, outsiders, refusals, releases, rotation, updates
+from demo.scenes import authority, ceremony, factory, line, link, outsiders, refusals, releases, rotation, updates
 from demo.stage import ROOT, DemoFailed, Stage, open_stage
 from demo.story import Story
 
 _OPENING = """\
-# From an empty folder, over a key ceremony, to a device that updates, recovers and refuses
+# From an empty folder, over a key ceremony and a production line, to devices that update, recover and refuse
 
 This is what one run of `make demo` did: every step, why it matters, the exact command, and what came of it. Had any
 step come out differently, the run would have stopped there, and this file would not exist.
@@ -27,12 +27,14 @@ a report for programs; here only the line of it is shown that says it in words.
 
 **What is real here:** every signature by the authority is made through PKCS#11, the interface of every HSM; packages,
 trust bundle, certificates and factory image are in the formats of `docs/spec/`; the application is compiled for a
-Cortex-M4; ssh-keygen, imgtool and openssl are not ours.
+Cortex-M4; ssh-keygen, imgtool, openssl and smpmgr are not ours. The devices of chapters 10 and 11 are processes of
+their own, and what goes between them and the host goes over pseudo-terminals, by `docs/spec/protocol.md`.
 
-**What is not:** the HSMs are SoftHSM, whose tokens are files that protect nothing. The device is a simulation, and the
-bootloader that runs on it is the reference, in Python: the compiled bootloader is a stand-in that carries the trust
-bundle, and the one in C comes later. So do activation and the locked state in which devices travel. The application's
-instructions are not executed: "runs" means that the bootloader has verified it and would jump to it.
+**What is not:** the HSMs are SoftHSM, whose tokens are files that protect nothing. The devices are simulations, and the
+bootloader that runs on them is the reference, in Python: the compiled bootloader is a stand-in that carries the trust
+bundle, and the one in C comes later. The application's instructions are not executed: "runs" means that the bootloader
+has verified it and would jump to it. In chapters 3 to 9 one device is made operational by a shortcut, which marks it as
+a simulation for life; those of chapter 10 are activated as real ones are.
 """
 
 _CLOSING = """\
@@ -51,6 +53,11 @@ _CLOSING = """\
 | `app-release.pub.pem`, `compat.pub.pem` | public keys to verify packages with |
 | `root-ca.pem`, `production-ca.pem`, `code-signing.pem` | the certificates |
 | `firmware/`, `*.elf` | the C sources, and what the compiler made of them |
+| `lot-1.srw`, `line-1/`, `line-1.births` | the work order; the station that worked it, and what it did, signed |
+| `boards/`, `stolen.img` | the boards of the line; the one that fell off the lorry |
+| `registry.sqlite` | the registry of devices (tables: `docs/spec/registry.md`) |
+| `app-2.0.0.srp`, `grants.srg` | one package for all, and a grant for each device; `devices.csv` is who |
+| `chain.json`, `star.json` | reports of the updates |
 | `authority/` | the authority's files and key store |
 | `tampered-*.srp`, `forged.srp`, `app-highest.srp`, `app-1.4.0-stolen.srp`, `forged-log/` | what was refused |
 | `fake/` | PINs and SoftHSM's tokens: worthless, made for this run |
@@ -73,6 +80,8 @@ def play(stage: Stage, story: Story) -> None:
     refusals.play(story, stage, _product_id(stage))
     releases.play(story, stage)
     rotation.play(story, stage)
+    line.play(story, stage)
+    link.play(story, stage)
     outsiders.play(story, stage)
     closing = _CLOSING.format(steps=story.step_count, seconds=story.seconds)
     (stage.folder / "story.md").write_text(story.as_markdown(_OPENING, closing), encoding="utf-8")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,13 @@ class Stage:
         step.add_command(["strongroom", *arguments], done.stderr.strip("\n"), done.returncode)
         return done.stderr.strip().splitlines()[-1]
 
+    def outsider(self, step: Step, argv: Sequence[str], *, says: str, exit_code: int = 0) -> None:
+        """Run a program that is not ours and must say `says`; of its many lines the story has the first with that."""
+        done = self._process(argv, exit_code)
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if says in line]
+        expect(bool(lines), f"{' '.join(argv)} was to say {says!r}")
+        step.add_command(argv, lines[0], done.returncode)
+
     def strongroom_together(self, step: Step, *commands: Sequence[str], prints: str) -> None:
         """Run commands that do not depend on each other at the same time; the story has them in order."""
         steps = [Step("", "", "") for _ in commands]
@@ -90,6 +100,24 @@ class Stage:
         expect(isinstance(report, dict), f"{' '.join(argv)} printed no JSON object")
         step.add_command(argv, _in_words(report), done.returncode)
         return dict(report)
+
+    @contextmanager
+    def serving(self, step: Step, *arguments: str, lines: int) -> Iterator[list[str]]:
+        """Run `strongroom …` in the background until the block ends; yields its first lines. Raises DemoFailed."""
+        argv = ["strongroom", *arguments]
+        with subprocess.Popen(
+            argv, cwd=self.folder, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            try:
+                said = _first_lines(process, lines)
+                if len(said) != lines:
+                    raise DemoFailed(f"{' '.join(argv)} was to serve, but ended: {_last_words(process)}")
+                step.transcript += [f"$ {shlex.join(argv)} &", *said]
+                yield said
+            finally:
+                process.terminate()
+                process.communicate(timeout=_SECONDS_MAX)
 
     def write(self, step: Step, name: str, text: str) -> None:
         """Write a file as a person would with an editor; the story shows what it says then."""
@@ -135,6 +163,23 @@ class Stage:
         return ImagePlace(begin + HEAD_SIZE_BYTES, sum(sizes[first : first + count]) - HEAD_SIZE_BYTES)
 
 
+def _first_lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    """The first lines that a serving process prints; fewer if it ends before. A timer ends one that says nothing."""
+    timer = threading.Timer(_SECONDS_MAX, process.kill)
+    timer.start()
+    try:
+        lines = [process.stdout.readline() for _ in range(count)] if process.stdout is not None else []
+    finally:
+        timer.cancel()
+    return [line.rstrip("\n") for line in lines if line]
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    process.kill()
+    said = process.communicate()[1].strip()
+    return said.splitlines()[-1] if said else "nothing was said"
+
+
 def _in_words(report: Mapping[str, Any]) -> str:
     """The lines of a report that say it in words: what runs, or why not."""
     lines = []
@@ -178,7 +223,7 @@ def write_fake_pin(stage: Stage, name: str) -> None:
 
 
 def _programs() -> list[str]:
-    return [str(Path(sys.prefix) / "bin"), str(ROOT / ".venv-imgtool" / "bin")]
+    return [str(Path(sys.prefix) / "bin"), *(str(ROOT / f".venv-{name}" / "bin") for name in ("imgtool", "clients"))]
 
 
 def _environment(folder: Path) -> dict[str, str]:

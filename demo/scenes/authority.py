@@ -124,13 +124,18 @@ def _log(story: Story, stage: Stage) -> None:
 def _role_keys(story: Story, stage: Stage) -> None:
     step = story.begin(
         "The keys for everyday work",
-        "Generated inside the release HSM: one application-release and one production key.",
+        "Generated inside the release HSM: one key for applications, one for production, one for grants, and one that "
+        "keeps the keys of packages wrapped.",
         "One key has one purpose for life. What can sign an application cannot sign a bootloader, and the other way "
         "round. What rules both is made in the next chapter, in front of witnesses.",
     )
-    for role in ("application-release", "production"):
+    for role in ("application-release", "production", "grant"):
         generate_key(stage, step, "release", key_label(role))
-    story.finish(step, "2 keys, which the token never gives out; no device obeys them yet")
+    generate_key(stage, step, "release", key_label("package-wrap"))
+    product = f"authority/products/{PRODUCT}.toml"
+    stage.run(step, ["sed", "-i", "s/^# grant =/grant =/; s/^# package-wrap =/package-wrap =/", product])
+    stage.run(step, ["grep", "-E", "^(grant|package-wrap) =", product])
+    story.finish(step, "4 keys, which the token never gives out; no device obeys them yet")
 
 
 def _other_keys(story: Story, stage: Stage) -> None:

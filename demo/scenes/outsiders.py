@@ -14,7 +14,7 @@ from demo.story import Story
 def play(story: Story, stage: Stage) -> None:
     """Audits, imgtool, openssl."""
     story.chapter(
-        "10. Others look at it",
+        "12. Others look at it",
         "What only its own maker can verify proves little. Here a verifier that shares nothing with the rest, imgtool "
         "(of the MCUboot project) and openssl do.",
     )

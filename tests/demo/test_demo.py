@@ -21,6 +21,7 @@ ARTEFACTS = [
     "app-1.0.0.srp", "app-1.1.0.srp", "trust-1.srb", "factory.hex", "device.img", "compat.pub.pem",
     "app-release.pub.pem", "root-ca.pem", "production-ca.pem", "code-signing.pem", "device.json", "story.md", "env.sh",
     "trust-2.srb", "app-1.3.0.srp", "app-1.3.0.evidence.json", "log/checkpoint", "log/tile/entries/000.p",
+    "registry.sqlite", "grants.srg", "lot-1.srw", "line-1.births", "app-2.0.0.srp", "chain.json", "star.json",
     "ceremony/plan.yaml", "ceremony/transcript.jsonl", "ceremony/report.html", "ceremony/report.pdf",
 ]  # fmt: skip
 
@@ -54,7 +55,7 @@ def test_it_leaves_every_artefact(demo: DemoRun) -> None:
 
 def test_pins_stand_in_private_files_and_nowhere_else(demo: DemoRun) -> None:
     files = sorted((demo.folder / "fake").glob("*.pin"))
-    assert len(files) == 14
+    assert len(files) == 16
     said = demo.printed + (demo.folder / "story.md").read_text()
     for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -78,7 +79,7 @@ def test_openssl_accepts_the_chain_and_refuses_it_without_its_middle(demo: DemoR
 def test_the_story_tells_every_step_with_reason_command_and_outcome(demo: DemoRun) -> None:
     story = (demo.folder / "story.md").read_text(encoding="utf-8")
     steps = re.split(r"^### ", story, flags=re.MULTILINE)[1:]
-    assert len(steps) == 46
+    assert len(steps) == 56
     for number, step in enumerate(steps, start=1):
         assert step.startswith(f"{number}. ")
         for part in ("*Why it matters:* ", "```console\n$ ", "**Outcome:** "):
