@@ -33,13 +33,14 @@ def trust_from(context: typer.Context, bundles: Sequence[Path] | None, certifica
     from provisioning.registry.trust import Trust
 
     public = _public_folder(context) if bundles is None or certificates is None else None
+    are_named = bundles is not None
     if bundles is None:
         bundles = _found(public, "*.srb")
     if certificates is None:
         ca_certificates = tuple(_published_ca_certificates(_found(public, "*.pem", "*.crt", "*.der")))
     else:
         ca_certificates = tuple(der for path in certificates for der in _certificates_in(path))
-    return Trust(_product_keys(bundles), ca_certificates)
+    return Trust(_product_keys(bundles, are_named=are_named), ca_certificates)
 
 
 def _public_folder(context: typer.Context) -> Path | None:
@@ -56,15 +57,22 @@ def _found(folder: Path | None, *patterns: str) -> list[Path]:
     return paths
 
 
-def _product_keys(paths: Sequence[Path]) -> dict[bytes, ProductKeys]:
-    """Every key that a bundle names, by product and role."""
+def _product_keys(paths: Sequence[Path], *, are_named: bool) -> dict[bytes, ProductKeys]:
+    """Every key that a bundle names, by product and role. One that is still being signed is in force nowhere yet: where
+    it was not named, it is passed over.
+    """
     from pki.roles import Role
     from provisioning.registry.trust import ProductKeys
 
     bundles: dict[bytes, list[TrustBundleContent]] = {}
     for path in paths:
-        content = _signed_bundle(path)
-        bundles.setdefault(content.product_id, []).append(content)
+        content, signer_count = _bundle(path)
+        if signer_count >= content.root_threshold:
+            bundles.setdefault(content.product_id, []).append(content)
+        elif are_named:
+            raise InputRefused(
+                f"{path}: {signer_count} of its {content.root_threshold} roots have signed this trust bundle"
+            )
     return {
         product_id: ProductKeys(
             production=_keys_of(Role.PRODUCTION, contents),
@@ -76,21 +84,17 @@ def _product_keys(paths: Sequence[Path]) -> dict[bytes, ProductKeys]:
     }
 
 
-def _signed_bundle(path: Path) -> TrustBundleContent:
+def _bundle(path: Path) -> tuple[TrustBundleContent, int]:
+    """What a bundle says, and how many of its own roots have signed it. Raises InputRefused."""
     from signer.trust_bundles.encoding import decode_bundle
     from signer.trust_bundles.signing import own_signers
 
     data = read_input(path, "trust bundle", _BUNDLE_SIZE_BYTES_MAX)
     try:
         content, _ = decode_bundle(data)
-        signers = own_signers(data)
+        return content, len(own_signers(data))
     except StrongroomError as error:
         raise InputRefused(f"{path}: {error}") from None
-    if len(signers) < content.root_threshold:
-        raise InputRefused(
-            f"{path}: {len(signers)} of its {content.root_threshold} roots have signed this trust bundle"
-        )
-    return content
 
 
 def _keys_of(role: Role, contents: Sequence[TrustBundleContent]) -> tuple[PublicKey, ...]:

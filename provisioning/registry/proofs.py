@@ -146,12 +146,11 @@ def _require_says_the_same(record: BirthRecord, activation: Activation, order: W
         (activation.certificate_digest, hashlib.sha256(_present(record.certificate)).digest()),
         (activation.serial, record.serial),
         (activation.injected, order.inject),
+        (activation.trust_bundle_version, record.trust_bundle_version),
         (in_force, record.agreement_public_key),
     )
     if any(said != written for said, written in pairs):
         raise refused("BR-07", f"birth record {record.number}: its activation does not say what the record says")
-    if not order.trust_bundle_version_min <= activation.trust_bundle_version <= _present(record.trust_bundle_version):
-        raise refused("BR-07", f"birth record {record.number}: its activation names another trust bundle")
     for what, point in (("identity", record.identity_public_key), ("agreement", made), ("agreement", in_force)):
         _require_point(record, what, _present(point))
 
