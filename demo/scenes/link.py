@@ -83,6 +83,7 @@ def _chain(story: Story, stage: Stage) -> None:
     files = [board_file(uid) for uid in _DEVICES]
     with stage.serving(step, "device", "serve", *files, "--topology", "chain", "--on", f"serial:{_LINE}", lines=1):
         _update(stage, step, f"app-{_CHAIN}.srp", f"chain:serial:{_LINE}", _GRANTS, "chain.json")
+    stage.strongroom(step, "registry", "import", "chain.json", "--registry", REGISTRY)
     story.finish(step, f"all three run {_CHAIN}, and confirmed it themselves")
 
 
@@ -98,6 +99,8 @@ def _star(story: Story, stage: Stage) -> None:
     bad = ["--topology", "star", "--on", "serial:wire", "--lose", "3%", "--corrupt", "1%", "--seed", "4"]
     with stage.serving(step, "device", "serve", *files, *bad, lines=1) as said:
         _update(stage, step, package, said[0].split()[0], "grants-2.srg", "star.json")
+    stage.strongroom(step, "registry", "import", "star.json", "--registry", REGISTRY)
+    stage.strongroom(step, "registry", "freezes", "--bundle", "2", "--registry", REGISTRY)
     story.finish(step, f"all three run {_STAR}, whatever was lost on the way")
 
 

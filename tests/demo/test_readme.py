@@ -28,7 +28,7 @@ def tour() -> list[tuple[str, str]]:
 def test_the_tour_does_what_it_says(demo: DemoRun, tmp_path: Path) -> None:
     commands = tour()
     assert commands[0][0] == ". build/demo/env.sh"
-    assert len(commands) == 43
+    assert len(commands) == 52
     folder = Path(shutil.copytree(demo.folder, tmp_path / "demo"))
     environment = dict(Stage(folder).environment)
     script = "\n".join(f"{command}\nprintf '\\n{_MARK}\\n'" for command, _ in commands[1:])
