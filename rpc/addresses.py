@@ -58,14 +58,9 @@ def open_links(via: str) -> list[NodeLink]:
     Ports open when they are first used; only a chain without a list is asked, here, where it ends.
     Raises InputRefused for what is no address; LinkError for a chain that does not answer.
     """
-    if len(via) > _ADDRESS_SIZE_MAX:
-        raise _refused(via[:64] + "…", "longer than any address")
-    parts = _NEXT_OF_STAR.split(via.removeprefix("star:")) if via.startswith("star:") else [via]
-    if len(parts) > LINKS_MAX:
-        raise _refused(via[:64] + "…", f"more than {LINKS_MAX} links")
     links: list[Link] = []
     try:
-        for part in parts:
+        for part in parts_of(via):
             links += _links_of(part)
     except StrongroomError:
         for link in links:
@@ -75,6 +70,16 @@ def open_links(via: str) -> list[NodeLink]:
     if len(links) > LINKS_MAX or len(set(names)) != len(names):
         raise _refused(via[:64], f"a device is named twice, or more than {LINKS_MAX} are")
     return [NodeLink(link.name, link) for link in links]
+
+
+def parts_of(via: str) -> list[str]:
+    """The addresses of a star, one by one; of anything else, itself. Raises InputRefused."""
+    if len(via) > _ADDRESS_SIZE_MAX:
+        raise _refused(via[:64] + "…", "longer than any address")
+    parts = _NEXT_OF_STAR.split(via.removeprefix("star:")) if via.startswith("star:") else [via]
+    if len(parts) > LINKS_MAX:
+        raise _refused(via[:64] + "…", f"more than {LINKS_MAX} links")
+    return parts
 
 
 def _links_of(address: str) -> list[Link]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from pki.errors import InputRefused
-from rpc.addresses import NodeLink, open_links
+from rpc.addresses import NodeLink, open_links, parts_of
 from rpc.client import DeviceClient
 from rpc.errors import ChainBroken, LinkError
 from rpc.update.device_run import DeviceRun
@@ -52,8 +52,9 @@ def update_devices(vias: Sequence[str], job: Job, now: Now, parallel: int = PARA
 
 def _find(vias: Sequence[str]) -> list[NodeLink | DeviceReport]:
     """The nodes behind each address, in order; a chain that does not answer is a report already."""
-    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(vias)))) as pool:
-        return [entry for entries in pool.map(_open, vias) for entry in entries]
+    parts = [part for via in vias for part in parts_of(via)]
+    with ThreadPoolExecutor(max_workers=max(1, min(PARALLEL, len(parts)))) as pool:
+        return [entry for entries in pool.map(_open, parts) for entry in entries]
 
 
 def _open(via: str) -> Sequence[NodeLink | DeviceReport]:

@@ -167,7 +167,8 @@ def test_a_device_that_refuses_the_head_runs_its_application_again(
 def test_what_does_not_suit_the_device_is_refused_before_it_is_touched(tmp_path: Path) -> None:
     link = DeskLink(device(0, version=3))
     before = flash_of(link)
-    report = run(link, job(tmp_path, V2))
+    assert why(run(link, job(tmp_path, V2))) == (Result.REFUSED, "UP-20", Fault.POLICY)
+    report = run(link, job(tmp_path, application(2, security_version=3)))
     assert why(report) == (Result.REFUSED, "UP-17", Fault.POLICY)
     assert flash_of(link) == before
     assert runs(link, 3)
