@@ -16,7 +16,7 @@ from pki.x509_profiles import DEVICE_IDENTITY
 from provisioning.station import steps
 from provisioning.station.boards import Standing
 from provisioning.station.facts import FlashContent, Known, OptionBytes
-from provisioning.station.fixture import FactoryImage
+from provisioning.station.fixture import FactoryImage, FixtureError
 from provisioning.station.ledger_file import LEDGER_FILE
 from provisioning.station.record_proofs import verify_proofs
 from provisioning.station.records import BirthEvent
@@ -426,6 +426,17 @@ def test_the_chip_that_was_read_by_the_probe_is_the_one_that_answers(bench: Benc
     liar = Bench.nest(bench)
     liar.read_uid = lambda: bench.chip(7).uid  # type: ignore[method-assign]
     assert bench.attempt(station, bench.chip(2), nest=liar).rule is Rule.UID_DIFFERS
+
+
+@pytest.mark.parametrize("method", ["read_uid", "read_option_bytes", "compare_flash", "program", "power_cycle"])
+def test_a_fixture_that_fails_ends_the_attempt(bench: Bench, station: Station, method: str) -> None:
+    def broken(*_: object) -> None:
+        raise FixtureError("no contact")
+
+    nest = bench.nest()
+    setattr(nest, method, broken)
+    assert bench.attempt(station, bench.chip(1), nest=nest).rule is Rule.FIXTURE_FAILED
+    assert station.ledger.boards.number == 0
 
 
 @pytest.mark.parametrize("size", [511, 513])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pki.values import PublicKey
 from provisioning.station.evidence import newest_evidence
 from provisioning.station.group_key import GroupKeySource, parse_group_key
 from provisioning.station.ledger import first_evidence
+from provisioning.station.rules import Rule
 from provisioning.station.token_evidence import TokenEvidence
 from provisioning.station.token_injection import TokenInjector
 from signer.device_objects.common import Injection
@@ -51,6 +53,28 @@ def test_evidence_is_replaced_and_survives_the_session(softhsm: TokenRig) -> Non
         assert TokenEvidence(session).dangerously_destroy(ORDER_ID) == 1
         assert TokenEvidence(session).read(ORDER_ID) == ()
         assert TokenEvidence(session).read(bytes(16)) == (b"3" * 192,)
+
+
+def test_two_that_count_with_one_token_do_not_both_go_on(softhsm: TokenRig, tmp_path: Path) -> None:
+    """Two copies of one folder at work at the same time: whoever comes second sees what the first has written."""
+    with softhsm.open() as session:
+        key = station_key(session)
+        first = Bench(tmp_path, evidence=TokenEvidence(session), station_key=key).init()
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        shutil.copy(first.ledger_path, copy)
+        second = Bench(
+            copy, first.production, first.lot, first.lot_ca, station_key=key, evidence=TokenEvidence(session)
+        )
+        second.order = first.order
+        at_work, also = first.open(), second.open()
+        assert first.attempt(at_work, first.chip(1)).passed
+        chip = second.chip(2)
+        verdict = second.attempt(also, chip)
+        assert verdict.rule is Rule.STATION_STOPPED
+        assert "ST-28" in verdict.text
+        assert chip.activation == b""
+        assert first.attempt(at_work, first.chip(3)).sequence == 2
 
 
 def test_a_module_without_data_objects_can_be_no_station(nss: TokenRig) -> None:
