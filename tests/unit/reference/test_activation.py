@@ -338,6 +338,18 @@ def test_every_bit_of_every_field_is_covered(fields: Fields, base: int, signed_b
     device.receive_activation(data)
 
 
+@pytest.mark.campaign
+def test_every_single_bit_of_order_and_activation() -> None:
+    device = device_with_keys()
+    data = build_activation(BOTH_INJECTED, device.challenge(HOST.public))
+    for bit in range(len(data) * 8):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        code = code_of(device.receive_activation, bytes(changed))
+        assert code not in (DeviceCode.WRONG_NONCE, DeviceCode.KEY_INJECTION), "a change got past the signatures"
+    device.receive_activation(data)
+
+
 # --- refused: who, when, where ---
 
 
