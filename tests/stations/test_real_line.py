@@ -159,9 +159,9 @@ def test_a_station_killed_on_a_real_line_finishes_its_board(station_world: Stati
     with station_world.fixture() as fixture:
         for moment, uid in zip(KILL_SAMPLE, uids, strict=True):
             assert kill_and_finish(station_world, folder, fixture, moment, uid)
-        require_promises(station_world, folder, fixture, uids)
+        require_promises(folder, fixture, uids)
         places = [folder, station_world.folder / "tokens"]
-        require_no_key_in_clear(station_world, fixture, uids, places)
+        require_no_key_in_clear(fixture, uids, places)
 
 
 @pytest.mark.campaign
@@ -173,8 +173,8 @@ def test_campaign_a_station_killed_at_every_moment(station_world: StationWorld, 
             uids.append(uid_of(moment))
             if not kill_and_finish(station_world, folder, fixture, moment, uids[-1]):
                 break
-        require_promises(station_world, folder, fixture, uids)
-        require_no_key_in_clear(station_world, fixture, uids, [folder, station_world.folder / "tokens"])
+        require_promises(folder, fixture, uids)
+        require_no_key_in_clear(fixture, uids, [folder, station_world.folder / "tokens"])
     assert len(uids) > 30
     record_property("campaign", ("stations killed on a real line", len(uids)))  # type: ignore[operator]
 
@@ -204,7 +204,7 @@ def _cut_power(world: StationWorld, operations: object) -> None:
             assert verdict["passed"], f"operation {operation}: {verdict}"
             fixture.remove(0)
         station.stop()
-        require_promises(world, folder, fixture, uids)
+        require_promises(folder, fixture, uids)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_replies_dropped_doubled_or_changed(station_world: StationWorld, faults:
             verdict = one_board(fixture, station, uid, flash="blank")
             assert verdict["passed"], verdict
         station.stop()
-        require_promises(station_world, folder, fixture, uids)
+        require_promises(folder, fixture, uids)
 
 
 @pytest.mark.campaign
@@ -242,7 +242,7 @@ def test_a_fixture_that_is_killed_and_begun_again(station_world: StationWorld) -
             assert one_board(second, station, uid_of(1))["passed"]
             assert one_board(second, station, uid_of(2), flash="blank")["passed"]
             assert station.stop() == 0
-            require_promises(station_world, folder, second, [uid_of(1), uid_of(2)])
+            require_promises(folder, second, [uid_of(1), uid_of(2)])
     assert station_world.status(folder)["activated"] == 2
 
 
@@ -273,10 +273,10 @@ def test_campaign_twenty_stations_and_a_hundred_devices_each(
             for nest in range(links):
                 fixture.hands.ask("link-faults", nest=nest, seed=number, lose=0.01, duplicate=0.05)
             feed_with_kills(station_world, folder, fixture, uids, links)
-            require_promises(station_world, folder, fixture, uids)
+            require_promises(folder, fixture, uids)
             status = station_world.status(folder)
             assert (status["begun"], status["left"]) == (devices, 0)
-            require_no_key_in_clear(station_world, fixture, uids[:5], [folder])
+            require_no_key_in_clear(fixture, uids[:5], [folder])
     record_property("campaign", ("devices of 20 stations with kills and faulty links", stations * devices))  # type: ignore[operator]
 
 
