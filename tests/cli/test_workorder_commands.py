@@ -13,12 +13,13 @@ import pytest
 from cli.exit_codes import ExitCode
 from pki.values import PublicKey
 from signer.authority.public_key_files import public_key_to_pem, read_public_key
-from signer.device_objects.service_order import parse_service_order
+from signer.device_objects.service_order import parse_prepared_service_order, parse_service_order
 from signer.device_objects.work_order import parse_prepared_work_order, parse_work_order
 from signer.tokens import ModuleConfig, find_module, load_module
 from tests.cli.release_world import copied
 from tests.cli.service_world import REQUESTER, ServiceWorld
 from tests.cli.world import PRODUCT, World, label
+from tests.scenarios.life import HOST, device_with_keys
 from tests.softhsm_fixtures import close_all
 from tests.unit.packages.fake.software_keys import SoftwareKey
 
@@ -196,6 +197,23 @@ def test_a_service_order_is_prepared_asked_for_approved_and_signed(order_world: 
     order.verify(_public_key(order_world, label("service")))
     assert order.order.uid[:12] == b"\x11" * 12
     assert "return-for-repair" in order_world.ok("service", "show", signed).out
+
+
+def test_a_service_order_takes_uid_and_nonce_from_the_devices_challenge(order_world: OrderWorld) -> None:
+    raw = device_with_keys().challenge(HOST.public)
+    told = order_world.out / "device.challenge"
+    told.write_bytes(raw)
+    out = order_world.out / "rma.srv"
+    arguments = ("service", "prepare", "decommission", "-p", PRODUCT, "-o", out)
+    assert "product id" in order_world.fails(ExitCode.VERIFICATION, *arguments, "--challenge", told)
+    ours = order_world.repository.product(PRODUCT).id_bytes
+    told.write_bytes(raw[:24] + ours + raw[40:])
+    order_world.ok(*arguments, "--challenge", told)
+    order = parse_prepared_service_order(out.read_bytes())
+    assert (order.uid, order.nonce) == (raw[8:24], raw[64:96])
+    order_world.fails(ExitCode.INPUT, *arguments[:-1], order_world.out / "x.srv", "--uid", "11" * 12)
+    failed = order_world.fails(ExitCode.INPUT, "service", "prepare", "explode", *arguments[3:-1], order_world.out / "x")
+    assert "there is no action" in failed
 
 
 REFUSED: dict[str, tuple[str, dict[str, str]]] = {
