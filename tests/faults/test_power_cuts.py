@@ -10,6 +10,7 @@ import pytest
 from bootloader.simulation.sim_flash import Tear
 from tests.faults import campaign, scenarios
 from tests.faults.campaign import ALL_SCENARIOS
+from tests.faults.life_scenarios import LifeScenario
 from tests.faults.recovery import Outcome
 
 # The first start after the cut may end so, over the whole scenario, and every one of these does occur.
@@ -45,14 +46,15 @@ def name_of(scenario: campaign.AnyScenario) -> str:
 
 @pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=name_of)
 def test_cut_once_it_recovers(scenario: campaign.AnyScenario) -> None:
-    outcomes = campaign.sample_of(scenario.name, 90)
+    outcomes = campaign.sample_of(scenario.name, 36 if isinstance(scenario, LifeScenario) else 90)
     assert set(outcomes) == EXPECTED.get(scenario.name, {Outcome.NEW})
 
 
 @pytest.mark.parametrize("scenario", ALL_SCENARIOS, ids=name_of)
 def test_cut_twice_it_recovers(scenario: campaign.AnyScenario) -> None:
     outcomes: list[Outcome] = []
-    for at in range(0, len(campaign.first_cut_sample(scenario.name)), 12):
+    step = 24 if isinstance(scenario, LifeScenario) else 12
+    for at in range(0, len(campaign.first_cut_sample(scenario.name)), step):
         outcomes += campaign.second_cuts(scenario.name, at, at + 1)
     assert len(outcomes) >= campaign.SECOND_CUTS
 
