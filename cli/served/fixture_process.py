@@ -32,6 +32,7 @@ class _Client:
 def open_control_socket(path: Path) -> socket.socket:
     """Listen at a path; what a killed fixture left there is replaced. Raises OutputError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)  # only this account speaks to it, from its first moment on
     try:
         if path.is_socket():
             path.unlink()
@@ -40,7 +41,8 @@ def open_control_socket(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OutputError(f"control socket {path}: cannot be made ({error.strerror})") from None
-    path.chmod(0o600)
+    finally:
+        os.umask(mask)
     listener.setblocking(False)
     return listener
 
