@@ -80,7 +80,9 @@ def init(
     }
     if group_key is not None:
         files[GROUP_FILE] = read_input(group_key, "group key", _ORDER_SIZE_BYTES_MAX)
-    factory_image(factory_image_file, board_from(files[BOARD_FILE]))
+    image = factory_image(factory_image_file, board_from(files[BOARD_FILE]))
+    if chain[0].version == 1 and chain[0].raw not in image.content:
+        raise refused(Rule.OTHER_PRODUCT, "the factory image carries another genesis bundle; use those of one product")
     with open_session(repository, site_of(context, repository), token, writable=True) as session:
         keys = find_keys(session, signed)
         _require_workable(signed, chain, keys, ca, hardware_type)

@@ -7,8 +7,9 @@ written stops the ledger: what then holds is found out at the next start, from t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pki.errors import PolicyViolation, SignatureInvalid, StrongroomError
 from pki.values import PublicKey, Signature
@@ -26,23 +27,14 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 SUB_QUOTA_MAX = 1_000_000
 
 
-class Place(Protocol):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where a record will stand; a draft makes its record from it."""
 
     number: int
     previous: bytes
     at: datetime
     next_sequence: int
-
-
-class _Place:
-    __slots__ = ("at", "next_sequence", "number", "previous")
-
-    def __init__(self, number: int, previous: bytes, at: datetime, next_sequence: int) -> None:
-        self.number = number
-        self.previous = previous
-        self.at = at
-        self.next_sequence = next_sequence
 
 
 Draft = Callable[[Place, Boards], BirthRecord]
@@ -133,7 +125,7 @@ class Ledger:
     def _compose(self, waiting: Waiting[Draft, BirthRecord], at: datetime, rows: list[LedgerRow]) -> None:
         """Make one record and add it to `rows`, or give the caller its refusal."""
         boards = self.boards
-        place = _Place(boards.number + 1, boards.head, at, boards.begun + 1)
+        place = Place(boards.number + 1, boards.head, at, boards.begun + 1)
         try:
             record = waiting.order(place, boards)
         except StrongroomError as error:

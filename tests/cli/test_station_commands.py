@@ -114,6 +114,13 @@ def test_another_ca_certificate_is_refused(station_world: StationWorld) -> None:
     refused(station_world, "ST-06", *arguments)
 
 
+def test_a_factory_image_with_another_genesis_is_refused(station_world: StationWorld) -> None:
+    other = station_world.out / "other.srb"
+    station_world.ok("bundle", "genesis", "-p", PRODUCT, "-o", other)
+    order = station_world.make_order()
+    refused(station_world, "ST-10", *station_world.init_arguments(station_world.out / "line", order, [other]))
+
+
 def test_a_broken_chain_of_bundles_is_refused(station_world: StationWorld) -> None:
     broken = station_world.out / "broken.srb"
     data = bytearray(station_world.bundle.read_bytes())

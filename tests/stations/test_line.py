@@ -593,11 +593,8 @@ def _activation_by(bench: Bench, device: PaperDevice) -> bytes:
 
     facts = challenge_facts(Challenge.parse(device.challenge(point(new_key()))))
 
-    class Anywhere:
-        number, previous, at, next_sequence = 1, bytes(32), NOW, 1
-
     composer = Composer(bench.order, bench.station_key.public_key.spki_sha256, bench.lot)
-    place: Place = Anywhere()
+    place = Place(1, bytes(32), NOW, 1)
     record = composer.issued(BirthEvent.BEGUN, facts, place, 1, "", b"certificate", Injected())
     assert record.activation is not None
     return bench.order.raw + record.activation
