@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from provisioning.station.records import SignedRecord, parse_record
 from signer.device_objects.work_order import parse_work_order
 from tests.stations.station_world import Fixture, padded
 
+_CONSOLE_LINE = re.compile(rb"(?:\x06\x09|\x04\x14)([A-Za-z0-9+/]*)")
 SEARCHED_KEYS = ("identity_private", "agreement_private", "group_private")
 
 
@@ -73,6 +75,6 @@ def found(key: str, everything: bytes) -> bool:
 
 
 def decoded(frames: bytes) -> bytes:
-    """What is in the console frames of serial lines (base64)."""
-    lines = [line[2:] for line in frames.split(b"\n") if line[:2] in (b"\x06\x09", b"\x04\x14")]
-    return b"".join(base64.b64decode(line + b"=" * (-len(line) % 4)) for line in lines)
+    """What is in the console frames of serial lines (base64); frames that others were written into give what they can."""
+    parts = _CONSOLE_LINE.findall(frames)
+    return b"".join(base64.b64decode(part[: len(part) - len(part) % 4]) for part in parts)
