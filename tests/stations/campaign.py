@@ -75,6 +75,6 @@ def found(key: str, everything: bytes) -> bool:
 
 
 def decoded(frames: bytes) -> bytes:
-    """What is in the console frames of serial lines (base64); frames that others were written into give what they can."""
+    """What is in the console frames of serial lines (base64), wherever one begins."""
     parts = _CONSOLE_LINE.findall(frames)
     return b"".join(base64.b64decode(part[: len(part) - len(part) % 4]) for part in parts)
