@@ -15,11 +15,14 @@ from pathlib import Path
 from bench.audit_log import measure_audit_log
 from bench.authority import make_authority
 from bench.figures import Figure, missed, table, write_json
+from bench.grants import measure_grants
 from bench.large_build import measure_large_build
 from bench.policy_check import measure_policy_check
 from bench.power_cuts import measure_power_cuts
+from bench.provisioning import measure_provisioning
 from bench.signatures import measure_signatures
 from bench.start_up import measure_start_up
+from bench.updates import measure_updates
 
 _PROJECT = Path(__file__).parents[1]
 _ROOMS = ("cli", "provisioning", "ceremonies", "signer", "policies", "rpc", "pki", "bootloader", "verifiers")
@@ -64,6 +67,12 @@ def _measure(folder: Path) -> list[Figure]:
     figures += measure_policy_check()
     say("power cuts")
     figures += measure_power_cuts()
+    say("grants")
+    figures += measure_grants(folder)
+    say("provisioning")
+    figures += measure_provisioning(folder)
+    say("updates")
+    figures += measure_updates(folder)
     say("done")
     return figures
 
