@@ -240,6 +240,17 @@ def test_nonsense_is_refused_with_its_rule_before_anybody_is_asked(order_world: 
     assert not path.exists()
 
 
+def test_wo_29_only_a_signed_order_of_a_current_production_key_verifies(order_world: OrderWorld) -> None:
+    prepared = order_world.prepare_order()
+    assert "WO-29" in order_world.fails(ExitCode.VERIFICATION, "workorder", "verify", prepared)
+    signed = order_world.out / "lot.srw"
+    order_world.ok("workorder", "issue", prepared, "-o", signed)
+    failed = order_world.fails(
+        ExitCode.VERIFICATION, "workorder", "verify", signed, "--signer-key", order_world.station
+    )
+    assert "WO-29" in failed
+
+
 def test_wo_28_a_station_has_a_key_of_its_own(order_world: OrderWorld) -> None:
     lot = order_world.out / "lot.pem"
     order_world.ok("key", "export", label("lot"), "-o", lot)

@@ -95,11 +95,20 @@ def test_an_activation_that_no_device_takes_cannot_be_made() -> None:
         ("WO-30", {"uid": b"short"}),
         ("WO-31", {"nonce": bytes(31)}),
         ("WO-32", {"sequence": 1 << 32}),
+        ("WO-33", {"trust_bundle_version": 1 << 32}),
         ("WO-34", {"certificate_digest": bytes(32)}),
         ("WO-35", {"serial": "x" * 33}),
     ):
         with pytest.raises(PolicyViolation, match=rule_id):
             activation(**changed)
+
+
+def test_wo_36_a_wrapped_key_of_another_size_cannot_be_made() -> None:
+    for size_bytes in (16, 29, 160):
+        with pytest.raises(PolicyViolation, match="WO-36"):
+            InjectedKey(PublicKey(by_hand.LOT_POINT), bytes(size_bytes))
+    with pytest.raises(PolicyViolation, match="WO-36"):
+        InjectedKey(PublicKey(bytes(64)), WRAPPED)
 
 
 def test_another_lots_key_does_not_verify_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 
 from pki.errors import StrongroomError
 from pki.roles import Role
-from pki.values import Digest, Scheme, Signature
+from pki.values import Digest, PublicKey, Scheme, Signature
 from policies.approval import APPROVAL_NAMESPACE
 from policies.request import decode_request
 from signer.device_objects.service_order import ServiceAction, parse_service_order
 from signer.device_objects.work_order import StationQuota, parse_work_order
 from signer.service.events import rule_of
+from signer.service.object_kinds import SignableOrder, WorkOrderReader
 from signer.service.object_record import ObjectRecord
 from signer.tokens.errors import TokenError
 from tests.unit.packages.builders import APP_KEY, PRODUCTION_KEY
@@ -160,6 +162,51 @@ def test_a_signed_order_is_not_signed_again(world: ObjectWorld) -> None:
 def test_ob_01_a_kind_that_is_not_signed_here(world: ObjectWorld) -> None:
     with pytest.raises(StrongroomError, match="OB-01"):
         world.sign_object(world.object_order(work_order()), readers={})
+
+
+@dataclass
+class Pretending:
+    """A prepared work order that says it is something else."""
+
+    inner: SignableOrder
+    kind: str = "work-order"
+    role: Role = Role.PRODUCTION
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize(
+    ("rule_id", "changes"), [("OB-02", {"kind": "service-order"}), ("OB-07", {"role": Role.APPLICATION_RELEASE})]
+)
+def test_a_reader_that_gives_another_kind_or_role_is_not_believed(
+    world: ObjectWorld, rule_id: str, changes: dict[str, Any]
+) -> None:
+    class Reader(WorkOrderReader):
+        def prepared(self, files: Any) -> Any:
+            return Pretending(super().prepared(files), **changes)
+
+    with pytest.raises(StrongroomError, match=rule_id):
+        world.sign_object(world.object_order(work_order()), readers={"work-order": Reader()})
+    assert world.log.kinds() == ["request-refused"]
+
+
+def test_ob_09_a_finished_object_that_is_not_the_prepared_one_is_not_released(world: ObjectWorld) -> None:
+    class Widened(Pretending):
+        def with_signature(self, signature: Signature) -> bytes:
+            return work_order(quota=9999).signed(signature)
+
+    class Reader(WorkOrderReader):
+        def prepared(self, files: Any) -> Any:
+            return Widened(super().prepared(files))
+
+        def accepted(self, data: bytes, key: PublicKey) -> None:
+            parse_work_order(data).verify(key)
+
+    with pytest.raises(StrongroomError, match="OB-09"):
+        world.sign_object(world.object_order(work_order()), readers={"work-order": Reader()})
+    assert world.log.kinds()[-2:] == ["sign-intent", "sign-failed"]
+    assert not list((world.folder / "signed").glob("*.object"))
 
 
 def test_ob_08_an_order_that_has_ended_is_not_signed(world: ObjectWorld) -> None:
