@@ -92,7 +92,7 @@ def order_lines(order: WorkOrder) -> list[str]:
         row("lot", order.lot),
         row("devices", str(order.quota)),
         row("valid", f"{fields['not_before']} to {fields['not_after']}"),
-        row("trust bundle, at least", str(order.trust_bundle_version_min)),
+        row("oldest trust bundle", str(order.trust_bundle_version_min)),
         row("protection", fields["protection_required"]),
         row("hardware revisions", f"{order.hardware_revision_min} to {order.hardware_revision_max}"),
         row("key of the lot", fields["lot_key_id"]),
