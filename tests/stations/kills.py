@@ -99,12 +99,35 @@ class Outcome:
     moments: int
 
 
-def attempt_until_killed(bench: Bench, nest: PaperNest, kill_at: int) -> Outcome:
+def answers_before_it_is_durable() -> None:
+    """The defect of the control: ledger and evidence are each written one call late. For a process thrown away."""
+    append, replace = LedgerFile.append, FileEvidence.replace
+    late_rows: list[Any] = []
+    late_evidence: list[tuple[bytes, bytes]] = []
+
+    def append_late(self: LedgerFile, rows: Any) -> None:
+        for earlier in late_rows:
+            append(self, earlier)
+        late_rows[:] = [rows]
+
+    def replace_late(self: FileEvidence, order_id: bytes, data: bytes) -> None:
+        for earlier in late_evidence:
+            replace(self, *earlier)
+        late_evidence[:] = [(order_id, data)]
+
+    LedgerFile.append = append_late  # type: ignore[method-assign]
+    FileEvidence.replace = replace_late  # type: ignore[method-assign]
+
+
+def attempt_until_killed(
+    bench: Bench, nest: PaperNest, kill_at: int, defect: Callable[[], None] = lambda: None
+) -> Outcome:
     """One board in one station process, which is killed at the moment `kill_at`, or ends."""
     ours, theirs = Pipe()
     child = os.fork()
     if child == 0:
         ours.close()
+        defect()
         _station(bench, theirs, Moments(kill_at))
     theirs.close()
     outcome = _serve(ours, nest)

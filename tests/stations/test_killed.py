@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from provisioning.station.boards import Standing
 from provisioning.station.record_proofs import verify_proofs
 from provisioning.station.station import Station
-from tests.stations.kills import FileEvidence, attempt_until_killed
+from tests.stations.kills import FileEvidence, answers_before_it_is_durable, attempt_until_killed
 from tests.stations.paper_bench import Bench, PaperNest
 from tests.stations.paper_device import LOCKED, OPERATIONAL, Chip
 
@@ -48,11 +49,13 @@ def activations_on_record(station: Station, uid: bytes) -> list[bytes]:
     return [record.activation for record in records if record.uid == uid and record.activation is not None]
 
 
-def kill_once(bench: Bench, number: int, kill_at: int) -> tuple[PaperNest, bool]:
+def kill_once(
+    bench: Bench, number: int, kill_at: int, defect: Callable[[], None] = lambda: None
+) -> tuple[PaperNest, bool]:
     """A new board, and a station that is killed; whether it was."""
     nest = bench.nest()
     nest.insert(bench.chip(number))
-    return nest, attempt_until_killed(bench, nest, kill_at).verdict is None
+    return nest, attempt_until_killed(bench, nest, kill_at, defect).verdict is None
 
 
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.campaign)])
@@ -119,3 +122,18 @@ def test_no_private_key_is_in_any_file(bench: Bench) -> None:
             assert form[len(form) // 2 :] not in stored
     assert chip.activation.hex().encode() in stored, "the search finds what is there"
     assert bench.ledger_path.stat().st_mode & 0o077 == 0
+
+
+def test_a_station_that_answers_before_it_is_durable_is_caught(bench: Bench) -> None:
+    """The control: with this defect a device is OPERATIONAL that no record knows of, and the same look finds it."""
+    strays: list[Chip] = []
+    for moment in range(0, MOMENTS_MAX, 2):
+        nest, killed = kill_once(bench, moment + 1, moment, answers_before_it_is_durable)
+        chip = nest.powered.chip
+        if not killed:
+            break
+        if chip.lifecycle == OPERATIONAL and chip.activation not in activations_on_record(bench.open(), chip.uid):
+            strays.append(chip)
+    assert strays
+    with pytest.raises(AssertionError):
+        require_promises(bench.open(), bench, strays)
