@@ -43,7 +43,13 @@ from tests.vectors.generator import p256
 
 SIGNATURES = slice(448, 576)
 # Vectors whose s, or whose trailer, is not the one that RFC 6979 and the format's writer give.
-OTHER_FORM = {"app-signature-low-s", "app-signature-high-s", "app-trailer-of-512-bytes", "app-without-trailer"}
+OTHER_FORM = {
+    "app-signature-low-s",
+    "app-signature-high-s",
+    "app-trailer-of-512-bytes",
+    "app-without-trailer",
+    "grant-held",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,16 @@ class Ledger:
         self.fingerprints.add(fingerprint)
 
 
+class Vault:
+    """Content keys kept for grants, for as long as a test lasts."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+
+    def keep(self, cek_commitment: bytes, content_key: bytes) -> None:
+        self.kept[cek_commitment] = content_key
+
+
 def signing_key(name: str) -> DeterministicKey:
     return DeterministicKey(int(worthless_keys()[name]["worthless_private_key"], 16))
 
@@ -92,7 +108,7 @@ def means_for(entry: Entry) -> PackagingMeans:
         seed = int(made_from["ephemeral_private_key"], 16) - 1
         return software_ephemeral_key(lambda size_bytes: seed.to_bytes(size_bytes, "big"))
 
-    return PackagingMeans(random, new_ephemeral_key, Ledger())
+    return PackagingMeans(random, new_ephemeral_key, Ledger(), Vault())
 
 
 def request_for(entry: Entry) -> PackageRequest:

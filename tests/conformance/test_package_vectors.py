@@ -20,7 +20,9 @@ from bootloader.reference.payload import (
     image_digest_matches,
     image_hasher,
     unwrap_content_key,
+    unwrap_granted_key,
 )
+from bootloader.reference.records import PendingGrant
 from bootloader.reference.sizes import HEAD_SIZE_BYTES
 from bootloader.reference.trust_bundle import parse_trust_bundle
 from tests.conformance.vectors import Entry, content, entries, hexes, name_of, named
@@ -50,9 +52,14 @@ def content_key(entry: Entry, head: Head) -> bytes | None:
     if head.recipient_mode == RecipientMode.NONE:
         return None
     device = named("devices", entry["device"])
+    uid = bytes.fromhex(device["uid"])
+    if head.recipient_mode == RecipientMode.GRANT:
+        pending = PendingGrant.from_payload(bytes.fromhex(device["further_records"]["PENDING_GRANT"]))
+        private = bytes.fromhex(device["agreement_private_key"])
+        return unwrap_granted_key(head, private, uid, pending.ephemeral_public_key, pending.wrapped_cek)
     names = {RecipientMode.DEVICE: "agreement_private_key", RecipientMode.GROUP: "group_private_key"}
     private = bytes.fromhex(device[names[head.recipient_mode]])
-    return unwrap_content_key(head, private, bytes.fromhex(device["uid"]))
+    return unwrap_content_key(head, private, uid)
 
 
 def authenticated_image(entry: Entry, head: Head, key: bytes | None) -> bytes:
