@@ -67,10 +67,10 @@ def ask(
 
     Raises what `package request` raises, PolicyViolation OB-08 for an order that has ended, WrongTarget.
     """
-    from cli.signed_files import NewSignedFile, end_of_validity, signature_path
-    from cli.ssh_keygen import require_listed_key, sign_with_ssh
+    from cli.signed_files import end_of_validity, signature_path
+    from cli.signed_requests import write_signed_request
+    from cli.ssh_keygen import require_listed_key
     from policies.authentication import (
-        SignedStatement,
         authenticate_object_request,
         require_request_in_time,
         require_requester,
@@ -99,18 +99,9 @@ def ask(
         requester=requester.id,
     )
     compare_object(asked, prepared, _product_ids(repository), when)
-    statement = asked.encode()
-    with NewSignedFile(out) as file:
-        signed = SignedStatement(statement, sign_with_ssh(ssh_key, REQUEST_NAMESPACE, statement))
-        made = authenticate_object_request(signed, signers, people, now())
-        file.publish(signed)
-    data = {
-        "file": str(out),
-        "signature": str(signature_path(out)),
-        "digest": asked.digest.hex(),
-        "key_fingerprint": made.key_fingerprint,
-        "request": asked.fields(),
-    }
+    data = write_signed_request(
+        asked, out, ssh_key, lambda signed: authenticate_object_request(signed, signers, people, now())
+    )
     lines = object_request_lines(asked, f"you ({requester.id})", when)
     emit(data, as_json, "\n".join((f"wrote {out} and {signature_path(out)}", *lines)))
 

@@ -46,10 +46,10 @@ def request(
     """
     from cli.prepared_request import EvidenceFiles, request_for, require_service_would_take
     from cli.request_words import request_lines
-    from cli.signed_files import NewSignedFile, end_of_validity, signature_path
-    from cli.ssh_keygen import require_listed_key, sign_with_ssh
+    from cli.signed_files import end_of_validity, signature_path
+    from cli.signed_requests import write_signed_request
+    from cli.ssh_keygen import require_listed_key
     from policies.authentication import (
-        SignedStatement,
         authenticate_request,
         require_request_in_time,
         require_requester,
@@ -66,18 +66,9 @@ def request(
     require_request_in_time(end, when)
     asked = request_for(repository, prepared, product, requester.id, end, files)
     require_service_would_take(repository, asked, prepared, files)
-    statement = asked.encode()
-    with NewSignedFile(out) as file:
-        signed = SignedStatement(statement, sign_with_ssh(ssh_key, REQUEST_NAMESPACE, statement))
-        made = authenticate_request(signed, signers, people, now())
-        file.publish(signed)
-    data = {
-        "file": str(out),
-        "signature": str(signature_path(out)),
-        "digest": asked.digest.hex(),
-        "key_fingerprint": made.key_fingerprint,
-        "request": asked.fields(),
-    }
+    data = write_signed_request(
+        asked, out, ssh_key, lambda signed: authenticate_request(signed, signers, people, now())
+    )
     lines = request_lines(asked, f"you ({requester.id})", when)
     emit(data, as_json, "\n".join((f"wrote {out} and {signature_path(out)}", *lines)))
 
