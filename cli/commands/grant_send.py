@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.commands.grant_read import FileArgument
+from cli.device_links import bring_into_update_mode
 from cli.options import JsonOption
 from cli.output import emit
 from pki.errors import StrongroomError
@@ -17,8 +18,6 @@ from rpc.addresses import open_links
 from rpc.client import NONCE_SIZE_BYTES, DeviceClient
 from rpc.link import Link
 from rpc.objects.signed_status import SignedStatus
-
-_UP_SECONDS = 10.0
 
 
 def send(
@@ -31,7 +30,8 @@ def send(
     """Give each device behind the addresses its grant, in update mode, and leave it there for the package.
 
     For those who send packages with another SMP client; `strongroom update --grants` does both. A device keeps one
-    grant, also without power. Exit code 4, 5, 11 or 15 if a device has none, refuses, or does not answer.
+    grant, also without power. Exit code 3 if a device has none, 11 if it refuses, 15 if it does not answer; the
+    greatest, of several.
     """
     from cli.exit_codes import ExitCode, exit_code_of
 
@@ -55,8 +55,7 @@ def _send(link: Link, file: Path) -> dict[str, Any]:
     client = DeviceClient(link)
     status = SignedStatus.parse(client.signed_status(secrets.token_bytes(NONCE_SIZE_BYTES)))
     grant = grant_of(file, status.uid)
-    client.enter_update_mode()
-    client.wait_until_up(_UP_SECONDS)
+    bring_into_update_mode(client)
     client.send_grant(grant)
     uid = status.uid.hex()
     return {"sent": True, "uid": uid, "size_bytes": len(grant), "text": f"device {uid} has its grant; send the package"}

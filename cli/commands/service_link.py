@@ -14,12 +14,10 @@ from pki.errors import InputRefused
 
 if TYPE_CHECKING:
     from pki.values import PublicKey
-    from rpc.client import DeviceClient
     from rpc.link import Link
     from rpc.objects.receipt import Receipt
     from signer.device_objects.service_order import SignedServiceOrder
 
-_UP_SECONDS = 10.0
 _SERVICE_ORDER_SIZE_BYTES = 256
 
 ViaOption = Annotated[str, typer.Option(metavar="ADDRESS", help="The one device, as `strongroom update --via`.")]
@@ -34,11 +32,14 @@ def challenge(via: ViaOption, out: OutputOption, registry: RegistryOption = None
 
     The order must arrive before the device is reset or asked again: only the newest challenge counts.
     """
+    from cli.device_links import bring_into_update_mode
+    from rpc.client import DeviceClient
     from rpc.objects.challenge import Challenge, new_host_ephemeral
 
     private, point = new_host_ephemeral()
     with closing(_only_link(via)) as link:
-        client = _in_update_mode(link)
+        client = DeviceClient(link)
+        bring_into_update_mode(client)
         raw = client.challenge(point)
     told = Challenge.parse(raw)
     if told.has_keys:
@@ -92,16 +93,6 @@ def _only_link(via: str) -> Link:
             node.link.close()
         raise InputRefused(f"--via {via}: {len(nodes)} devices; a service order is for one, as chain:PORT#2")
     return nodes[0].link
-
-
-def _in_update_mode(link: Link) -> DeviceClient:
-    """A client of the device, which is in update mode. In it already, nothing happens."""
-    from rpc.client import DeviceClient
-
-    client = DeviceClient(link)
-    client.enter_update_mode()
-    client.wait_until_up(_UP_SECONDS)
-    return client
 
 
 def _verify(receipt: Receipt, order: SignedServiceOrder, registry: str | None) -> str:
